@@ -1,0 +1,1 @@
+//! The device runtime: a replica that syncs by itself over WebSockets

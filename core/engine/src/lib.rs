@@ -1,0 +1,1 @@
+//! The pure core: documents, state, policy, envelopes and sync machines, without any IO

@@ -1,0 +1,1 @@
+//! Durable SQLite storage for the engine's replicas

@@ -1,0 +1,1 @@
+//! The relay: takes in, orders and signs a city's petitions, and serves its console

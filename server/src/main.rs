@@ -1,0 +1,2 @@
+//! The `manzana` command.
+fn main() {}
