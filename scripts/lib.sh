@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Helpers the scripts share: saying what happens, installing what is missing, timing steps.
-# Sourced, never run. The caller has `set -euo pipefail` and has set `root` to the repository.
+# Sourced, never run. The caller has `set -euo pipefail`, and has set `root` to the
+# repository and, before it runs steps, `logs` to a folder.
+# shellcheck disable=SC2154 # root and logs are the caller's
 #
 # Everything said to the person goes to descriptor 3, so that a step whose output goes
 # into a log can still say "installing chromium".
@@ -152,7 +154,7 @@ run_step() {
             say ""
             timing_table
             say "step '$name' failed (exit $rc); its log: $log"
-            say "again, alone: scripts/test $name"
+            say "again, alone: $0 $name"
             exit 1
             ;;
     esac
