@@ -1,2 +1,3 @@
 //! The `manzana` command.
 fn main() {}
+#![forbid(unsafe_code)]

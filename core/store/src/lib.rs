@@ -1,1 +1,2 @@
 //! Durable SQLite storage for the engine's replicas
+#![forbid(unsafe_code)]
