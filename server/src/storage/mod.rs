@@ -21,6 +21,7 @@ use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{
     Actor, CatalogId, DeviceId, DocId, GrantId, Hash, RecordId, Seq, UserId,
 };
+pub use manzana_engine::relay::Move;
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
 
@@ -213,17 +214,6 @@ pub struct CommitBatch {
     pub docs: Vec<DocWrite>,
 }
 
-/// How a change moved a document with respect to one scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
-    /// In the scope before and after.
-    Stay,
-    /// Entered the scope.
-    Enter,
-    /// Left the scope.
-    Leave,
-}
-
 /// A row of the city's log, with its moves in all scopes it touches (or in those asked for).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRow {
@@ -370,6 +360,13 @@ pub trait RelayStore: Send + Sync + 'static {
         incarnation: u32,
         n: u64,
     ) -> Result<Option<Hash>>;
+    /// The latest answers of a stored envelope's groups, with its hash.
+    async fn envelope_answers(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<(Hash, Vec<Answer>)>>;
     /// What became of these changes; unknown ones are absent.
     async fn fates(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Fate>>;
     /// To which (device, incarnation) these actors are bound; unused ones are absent.

@@ -113,7 +113,9 @@ impl Document {
         if saved.is_empty() || saved.len() > 4 * crate::limits::DOC_BYTES {
             return Err(DocumentError::Unreadable);
         }
-        Automerge::load(saved).map(Self).map_err(|_| DocumentError::Unreadable)
+        Automerge::load(saved)
+            .map(Self)
+            .map_err(|_| DocumentError::Unreadable)
     }
 
     /// The bytes to keep: uncompressed, so that packs compress better.
@@ -128,7 +130,9 @@ impl Document {
 
     /// Whether the document holds this change.
     pub fn has(&self, hash: &Hash) -> bool {
-        self.0.get_change_meta_by_hash(&ChangeHash(hash.0)).is_some()
+        self.0
+            .get_change_meta_by_hash(&ChangeHash(hash.0))
+            .is_some()
     }
 
     /// Applies one change chunk; a change that is there already does nothing.
@@ -138,14 +142,24 @@ impl Document {
         if self.has(&hash) {
             return Ok(hash);
         }
-        let missing: Vec<Hash> =
-            change.deps().iter().map(|d| Hash(d.0)).filter(|d| !self.has(d)).collect();
+        let missing: Vec<Hash> = change
+            .deps()
+            .iter()
+            .map(|d| Hash(d.0))
+            .filter(|d| !self.has(d))
+            .collect();
         if !missing.is_empty() {
             return Err(DocumentError::MissingDeps(missing));
         }
-        self.0.apply_changes([change]).map_err(|_| DocumentError::Unappliable)?;
+        self.0
+            .apply_changes([change])
+            .map_err(|_| DocumentError::Unappliable)?;
         // An orphan would be queued in silence: the new change must be among the heads.
-        if self.heads().contains(&hash) { Ok(hash) } else { Err(DocumentError::Unappliable) }
+        if self.heads().contains(&hash) {
+            Ok(hash)
+        } else {
+            Err(DocumentError::Unappliable)
+        }
     }
 
     /// The document as of earlier heads, ready to be changed there.
@@ -156,7 +170,10 @@ impl Document {
         let heads: Vec<ChangeHash> = heads.iter().map(|h| ChangeHash(h.0)).collect();
         // `fork_at` draws a random actor that is never used: each change sets its own first.
         #[allow(clippy::disallowed_methods)]
-        self.0.fork_at(&heads).map(Self).map_err(|_| DocumentError::UnknownHeads)
+        self.0
+            .fork_at(&heads)
+            .map(Self)
+            .map_err(|_| DocumentError::UnknownHeads)
     }
 
     /// The last change that this actor made here, if any: the next one must come after it.
@@ -173,7 +190,11 @@ impl Document {
     /// made on these deps. `None` when one of them is not here.
     pub fn max_op_at(&self, deps: &[Hash]) -> Option<u64> {
         deps.iter()
-            .map(|dep| self.0.get_change_meta_by_hash(&ChangeHash(dep.0)).map(|meta| meta.max_op))
+            .map(|dep| {
+                self.0
+                    .get_change_meta_by_hash(&ChangeHash(dep.0))
+                    .map(|meta| meta.max_op)
+            })
             .try_fold(0, |max, op| op.map(|op| max.max(op)))
     }
 
@@ -222,11 +243,9 @@ impl Document {
         }
         let key = id.key();
         self.change(actor, |tx| {
-            targets
-                .iter()
-                .try_for_each(|(map, bytes)| {
-                    tx.put(map, key.as_str(), ScalarValue::Bytes(bytes.clone()))
-                })
+            targets.iter().try_for_each(|(map, bytes)| {
+                tx.put(map, key.as_str(), ScalarValue::Bytes(bytes.clone()))
+            })
         })
     }
 
@@ -234,7 +253,9 @@ impl Document {
     pub fn edit(&mut self, actor: Actor, edits: &[Edit]) -> Result<MadeChange, DocumentError> {
         let fields: Vec<_> = edits.iter().map(Edit::field).collect();
         self.change(actor, |tx| {
-            fields.iter().try_for_each(|(name, value)| tx.put(ROOT, *name, value.clone()))
+            fields
+                .iter()
+                .try_for_each(|(name, value)| tx.put(ROOT, *name, value.clone()))
         })
     }
 
@@ -275,15 +296,20 @@ impl Document {
         self.0
             .get_changes(&[])
             .iter()
-            .map(|c| MadeChange { hash: Hash(c.hash().0), bytes: c.raw_bytes().to_vec() })
+            .map(|c| MadeChange {
+                hash: Hash(c.hash().0),
+                bytes: c.raw_bytes().to_vec(),
+            })
             .collect()
     }
 
     /// Number of changes and of distinct actors.
     pub fn size(&self) -> (usize, usize) {
         let metas = self.0.get_changes_meta(&[]);
-        let actors: std::collections::BTreeSet<_> =
-            metas.iter().map(|meta| meta.actor.to_bytes().to_vec()).collect();
+        let actors: std::collections::BTreeSet<_> = metas
+            .iter()
+            .map(|meta| meta.actor.to_bytes().to_vec())
+            .collect();
         (metas.len(), actors.len())
     }
 
@@ -303,8 +329,14 @@ impl Document {
         write(&mut tx).map_err(|_| DocumentError::Unappliable)?;
         let (hash, _) = tx.commit_with(CommitOptions::default().with_time(0));
         let hash = hash.ok_or(DocumentError::Unappliable)?;
-        let change = self.0.get_change_by_hash(&hash).ok_or(DocumentError::Unappliable)?;
-        Ok(MadeChange { hash: Hash(hash.0), bytes: change.raw_bytes().to_vec() })
+        let change = self
+            .0
+            .get_change_by_hash(&hash)
+            .ok_or(DocumentError::Unappliable)?;
+        Ok(MadeChange {
+            hash: Hash(hash.0),
+            bytes: change.raw_bytes().to_vec(),
+        })
     }
 }
 
@@ -319,5 +351,8 @@ fn sorted(heads: Vec<ChangeHash>) -> Vec<Hash> {
 pub(crate) fn std_map(
     fields: Vec<(&str, ScalarValue)>,
 ) -> std::collections::HashMap<String, hydrate::Value> {
-    fields.into_iter().map(|(k, v)| (k.to_owned(), hydrate::Value::Scalar(v))).collect()
+    fields
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), hydrate::Value::Scalar(v)))
+        .collect()
 }

@@ -84,21 +84,29 @@ impl<S: ReplicaStore> Replica<S> {
     /// As [`Replica::capture`].
     pub fn comment(&mut self, doc: DocId, text: &str, now: i64) -> ReplicaResult<Saved, S> {
         let by = author_of(self.meta()?, now);
-        self.add(&[doc], &[Record::Comment(Comment { by, text: text.to_owned() })], now)
+        self.add(
+            &[doc],
+            &[Record::Comment(Comment {
+                by,
+                text: text.to_owned(),
+            })],
+            now,
+        )
     }
 
     /// Adds the same records to each of the documents, as one intent.
     ///
     /// # Errors
     /// As [`Replica::capture`].
-    pub fn add(
-        &mut self,
-        docs: &[DocId],
-        records: &[Record],
-        now: i64,
-    ) -> ReplicaResult<Saved, S> {
+    pub fn add(&mut self, docs: &[DocId], records: &[Record], now: i64) -> ReplicaResult<Saved, S> {
         let records = records.iter().map(RecordDraft::from).collect();
-        self.write(&Intent::Add { docs: docs.to_vec(), records }, now)
+        self.write(
+            &Intent::Add {
+                docs: docs.to_vec(),
+                records,
+            },
+            now,
+        )
     }
 
     /// Corrects plain fields of a petition.
@@ -162,7 +170,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
     /// Works an intent out on what is shown, and asks policy as the relay will.
     fn draft(&self, id: RecordId, intent: &Intent) -> ReplicaResult<Draft, S> {
         let actor = self.meta.current_actor();
-        let mut draft = Draft { entries: Vec::new(), rows: Vec::new() };
+        let mut draft = Draft {
+            entries: Vec::new(),
+            rows: Vec::new(),
+        };
         match intent {
             Intent::Capture { by, petition } => {
                 let event = Event::new(*by, EventKind::Recorded);
@@ -172,8 +183,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 draft.push(None, doc, &document, made)?;
             }
             Intent::Add { docs, records } => {
-                let records: Vec<Record> =
-                    records.iter().filter_map(RecordDraft::record).collect();
+                let records: Vec<Record> = records.iter().filter_map(RecordDraft::record).collect();
                 for doc in docs {
                     self.draft_change(&mut draft, *doc, |document| {
                         document.add_records(actor, id, &records)
@@ -216,7 +226,13 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let parts: Vec<Vec<u8>> = contents
             .into_iter()
             .filter_map(|(kind, content)| {
-                docs.first().map(|doc| codec::encode(&Part { kind, doc: *doc, content }))
+                docs.first().map(|doc| {
+                    codec::encode(&Part {
+                        kind,
+                        doc: *doc,
+                        content,
+                    })
+                })
             })
             .collect();
         let meta = &mut self.meta;
@@ -237,7 +253,11 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let envelope = Envelope::sign(context, &body, parts, &meta.key());
         let hash = envelope.hash();
         (meta.last_n, meta.last_hash) = (body.n, hash);
-        let state = IntentState::Pending { incarnation: meta.incarnation, n: body.n, group: 0 };
+        let state = IntentState::Pending {
+            incarnation: meta.incarnation,
+            n: body.n,
+            group: 0,
+        };
         self.put_envelope(EnvelopeRow {
             envelope,
             n: body.n,
@@ -245,7 +265,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
             answers: None,
             docs: docs.clone(),
         });
-        self.put_intent(IntentRow { id, intent: codec::encode(intent), state, docs: docs.clone() });
+        self.put_intent(IntentRow {
+            id,
+            intent: codec::encode(intent),
+            state,
+            docs: docs.clone(),
+        });
         draft.rows.into_iter().for_each(|row| self.put_doc(row));
         docs
     }
@@ -276,7 +301,10 @@ impl Draft {
         row.summary = summary;
         row.provisional += 1;
         self.rows.push(row);
-        self.entries.push(Entry { doc, change: made.bytes });
+        self.entries.push(Entry {
+            doc,
+            change: made.bytes,
+        });
         Ok(())
     }
 }
@@ -286,5 +314,9 @@ fn decoded(made: &MadeChange) -> Result<chunk::DecodedChange, Denial> {
 }
 
 fn author_of(meta: &Meta, now: i64) -> By {
-    By { user: meta.granted.user, role: meta.granted.role, at: now }
+    By {
+        user: meta.granted.user,
+        role: meta.granted.role,
+        at: now,
+    }
 }

@@ -34,7 +34,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         folio: Option<u64>,
     ) -> ReplicaResult<Applied, S> {
         // The phone runs the same bounded decoder on what it pulls.
-        let Ok(change) = chunk::decode_change(raw) else { return self.quarantine(doc) };
+        let Ok(change) = chunk::decode_change(raw) else {
+            return self.quarantine(doc);
+        };
         let creation = change.deps.is_empty();
         let row = self.doc(&doc)?;
         if !creation && row.as_ref().is_none_or(|row| row.accepted.is_none()) {
@@ -67,7 +69,13 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 accepted.apply(&made.bytes)?;
             }
         }
-        self.settle(packed.doc, row, &accepted, Some(packed.creation_seq), packed.folio)
+        self.settle(
+            packed.doc,
+            row,
+            &accepted,
+            Some(packed.creation_seq),
+            packed.folio,
+        )
     }
 
     /// Writes a document's new accepted layer: digests, scopes, and the shown layer rebuilt.
@@ -95,7 +103,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
             accepted_heads: summary.heads.clone(),
             accepted_scopes: scopes,
             shown: None,
-            creation_seq: old.as_ref().and_then(|old| old.creation_seq).or(creation_seq),
+            creation_seq: old
+                .as_ref()
+                .and_then(|old| old.creation_seq)
+                .or(creation_seq),
             folio: old.as_ref().and_then(|old| old.folio).or(folio),
             provisional: 0,
             quarantined: false,
@@ -107,7 +118,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
     /// Lays the open provisional work on top of what is accepted, in the order it came to be. Work
     /// whose base is gone stays out: its author replays it.
     pub(super) fn rebuild(&mut self, doc: DocId) -> ReplicaResult<(), S> {
-        let Some(row) = self.doc(&doc)? else { return Ok(()) };
+        let Some(row) = self.doc(&doc)? else {
+            return Ok(());
+        };
         let base = match row.accepted.as_deref() {
             Some(saved) => Document::load(saved)?,
             None => Document::empty(),
@@ -146,7 +159,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
 
     /// A document left all scopes: dropped once nothing of ours on it is unanswered.
     pub(super) fn leave(&mut self, doc: DocId) -> ReplicaResult<(), S> {
-        let Some(mut row) = self.doc(&doc)? else { return Ok(()) };
+        let Some(mut row) = self.doc(&doc)? else {
+            return Ok(());
+        };
         for scope in std::mem::take(&mut row.accepted_scopes) {
             self.digest(&scope)?.remove(&doc, &row.accepted_heads);
         }
@@ -159,8 +174,14 @@ impl<S: ReplicaStore> Staged<'_, S> {
     }
 
     /// Takes a document out of one scope that the grant no longer names.
-    pub(super) fn leave_scope(&mut self, doc: DocId, scope: &crate::grant::Scope) -> ReplicaResult<(), S> {
-        let Some(mut row) = self.doc(&doc)? else { return Ok(()) };
+    pub(super) fn leave_scope(
+        &mut self,
+        doc: DocId,
+        scope: &crate::grant::Scope,
+    ) -> ReplicaResult<(), S> {
+        let Some(mut row) = self.doc(&doc)? else {
+            return Ok(());
+        };
         row.accepted_scopes.retain(|other| other != scope);
         if row.accepted_scopes.is_empty() && row.provisional == 0 {
             self.drop_doc(doc);
@@ -206,7 +227,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 self.put_intent(row);
             }
             Err(ReplicaError::UnknownDocument) => {
-                row.state = IntentState::ToCorrect { rule: Rule::UnknownDocument, field: None };
+                row.state = IntentState::ToCorrect {
+                    rule: Rule::UnknownDocument,
+                    field: None,
+                };
                 self.put_intent(row);
             }
             Err(other) => return Err(other),
@@ -229,12 +253,17 @@ pub(super) fn changes_of<E: core::error::Error>(
 ) -> Result<Vec<Vec<u8>>, ReplicaError<E>> {
     let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
     let entries = body.groups.into_iter().flatten();
-    Ok(entries.filter(|entry| entry.doc == *doc).map(|entry| entry.change).collect())
+    Ok(entries
+        .filter(|entry| entry.doc == *doc)
+        .map(|entry| entry.change)
+        .collect())
 }
 
 /// The hash of the change that the envelope made in the document.
 pub(super) fn hash_of(raw: &[u8]) -> Option<Hash> {
-    chunk::decode_change(raw).ok().map(|change| Hash(change.hash))
+    chunk::decode_change(raw)
+        .ok()
+        .map(|change| Hash(change.hash))
 }
 
 fn contents_of(row: &EnvelopeRow) -> Vec<(PartKind, Vec<u8>)> {

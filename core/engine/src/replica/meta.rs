@@ -174,7 +174,11 @@ impl Meta {
 
     /// The folio as people write it.
     pub fn folio_text(&self, folio: u64) -> String {
-        format!("{}{folio:0width$}", self.folio_prefix, width = usize::from(self.folio_width))
+        format!(
+            "{}{folio:0width$}",
+            self.folio_prefix,
+            width = usize::from(self.folio_width)
+        )
     }
 
     pub(super) fn current_actor(&self) -> Actor {

@@ -25,8 +25,8 @@ mod sync;
 
 pub use author::Saved;
 pub use meta::{BadEnrolment, Meta, held_scopes};
-pub use sync::{ProtocolError, Surroundings};
 pub use store::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
+pub use sync::{ProtocolError, Surroundings};
 
 use crate::codec;
 use crate::document::DocumentError;
@@ -142,7 +142,12 @@ impl<S: ReplicaStore> Replica<S> {
             Some(bytes) => Some(codec::decode(&bytes).map_err(|_| ReplicaError::Damaged)?),
             None => None,
         };
-        let mut replica = Self { store, meta, session: Session::default(), changes: Vec::new() };
+        let mut replica = Self {
+            store,
+            meta,
+            session: Session::default(),
+            changes: Vec::new(),
+        };
         if continuity == Continuity::Restored && replica.meta.is_some() {
             replica.begin_incarnation(entropy)?;
         }
@@ -158,7 +163,9 @@ impl<S: ReplicaStore> Replica<S> {
             return Err(ReplicaError::AlreadyEnrolled);
         }
         let bytes = codec::encode(&meta);
-        self.store.commit(vec![Write::Meta(bytes)]).map_err(ReplicaError::Store)?;
+        self.store
+            .commit(vec![Write::Meta(bytes)])
+            .map_err(ReplicaError::Store)?;
         self.meta = Some(meta);
         self.changes.push(Change::Status);
         Ok(())
@@ -217,7 +224,9 @@ impl<S: ReplicaStore> Replica<S> {
 
     /// Writes what was staged; the memory follows only once it is durable.
     fn commit(&mut self, finished: Finished) -> ReplicaResult<(), S> {
-        self.store.commit(finished.writes).map_err(ReplicaError::Store)?;
+        self.store
+            .commit(finished.writes)
+            .map_err(ReplicaError::Store)?;
         self.meta = Some(finished.meta);
         self.changes.extend(finished.changes);
         Ok(())
@@ -226,7 +235,10 @@ impl<S: ReplicaStore> Replica<S> {
 
 /// The device's scopes among those of a document.
 fn own_scopes(held: &[Scope], scopes: Vec<Scope>) -> Vec<Scope> {
-    scopes.into_iter().filter(|scope| held.contains(scope)).collect()
+    scopes
+        .into_iter()
+        .filter(|scope| held.contains(scope))
+        .collect()
 }
 
 /// Rules after which an intent is done again by itself, with fresh ids, instead of waiting for a

@@ -75,7 +75,9 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
             Some(row) => Ok(Some(row.clone())),
             None => {
                 let (device, incarnation, n) = key;
-                self.store.envelope(&device, incarnation, n).map_err(ReplicaError::Store)
+                self.store
+                    .envelope(&device, incarnation, n)
+                    .map_err(ReplicaError::Store)
             }
         }
     }
@@ -88,7 +90,10 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
 
     /// Envelopes on a document that are not answered for good, in the order they came to be.
     pub(super) fn open_envelopes_of(&self, doc: &DocId) -> ReplicaResult<Vec<EnvelopeRow>, S> {
-        let stored = self.store.open_envelopes_of(doc).map_err(ReplicaError::Store)?;
+        let stored = self
+            .store
+            .open_envelopes_of(doc)
+            .map_err(ReplicaError::Store)?;
         let mut rows: Vec<EnvelopeRow> = Vec::with_capacity(stored.len());
         for row in stored {
             rows.push(self.envelopes.get(&key_of(&row)).cloned().unwrap_or(row));
@@ -149,15 +154,31 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
         let mut envelopes = self.envelopes;
         // In the order they came to be: the store keeps that order.
         for key in self.order {
-            writes.extend(envelopes.remove(&key).map(|row| Write::Envelope(Box::new(row))));
+            writes.extend(
+                envelopes
+                    .remove(&key)
+                    .map(|row| Write::Envelope(Box::new(row))),
+            );
         }
         writes.extend(self.intents.into_values().map(Write::Intent));
-        writes.extend(self.digests.into_iter().map(|(scope, hash)| Write::Digest(scope, hash)));
+        writes.extend(
+            self.digests
+                .into_iter()
+                .map(|(scope, hash)| Write::Digest(scope, hash)),
+        );
         writes.push(Write::Meta(codec::encode(&self.meta)));
-        Finished { meta: self.meta, writes, changes: self.changes }
+        Finished {
+            meta: self.meta,
+            writes,
+            changes: self.changes,
+        }
     }
 }
 
 pub(super) fn key_of(row: &EnvelopeRow) -> EnvelopeKey {
-    (row.envelope.context.device, row.envelope.context.incarnation, row.n)
+    (
+        row.envelope.context.device,
+        row.envelope.context.incarnation,
+        row.n,
+    )
 }

@@ -95,7 +95,9 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Some(self.session.queue.remove(0)));
         }
         if let Some(envelope) = self.session.carried.pop() {
-            return Ok(Some(Up::Carry { envelope: codec::encode(&envelope).into() }));
+            return Ok(Some(Up::Carry {
+                envelope: codec::encode(&envelope).into(),
+            }));
         }
         self.next_push()
     }
@@ -103,14 +105,27 @@ impl<S: ReplicaStore> Replica<S> {
     fn next_push(&mut self) -> ReplicaResult<Option<Up>, S> {
         let meta = self.meta()?;
         let (device, incarnation) = (meta.device(), meta.incarnation);
-        if self.session.sent >= meta.last_n || self.session.sent >= self.session.have + PUSH_WINDOW {
+        if self.session.sent >= meta.last_n || self.session.sent >= self.session.have + PUSH_WINDOW
+        {
             return Ok(None);
         }
         let n = self.session.sent + 1;
-        let row = self.store.envelope(&device, incarnation, n).map_err(ReplicaError::Store)?;
-        let Envelope { body, signature, parts, .. } = row.ok_or(ReplicaError::Damaged)?.envelope;
+        let row = self
+            .store
+            .envelope(&device, incarnation, n)
+            .map_err(ReplicaError::Store)?;
+        let Envelope {
+            body,
+            signature,
+            parts,
+            ..
+        } = row.ok_or(ReplicaError::Damaged)?.envelope;
         self.session.sent = n;
-        Ok(Some(Up::Push { body: body.into(), signature, parts }))
+        Ok(Some(Up::Push {
+            body: body.into(),
+            signature,
+            parts,
+        }))
     }
 
     /// Takes one frame from the relay. Everything it brings is committed before this returns.
@@ -123,7 +138,16 @@ impl<S: ReplicaStore> Replica<S> {
         around: &mut Surroundings<'_>,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
         match frame {
-            Down::Welcome { version, epoch, time, have, have_hash, grant, nonce, .. } => {
+            Down::Welcome {
+                version,
+                epoch,
+                time,
+                have,
+                have_hash,
+                grant,
+                nonce,
+                ..
+            } => {
                 if version != PROTOCOL_VERSION {
                     return Ok(Err(ProtocolError::Version));
                 }
@@ -132,7 +156,11 @@ impl<S: ReplicaStore> Replica<S> {
             Down::Gap { have, have_hash } => self.align(have, have_hash, around).map(Ok),
             Down::Receipt { receipt } => self.receipt(&receipt, around.now),
             Down::Log { to, items } => self.log(to, items),
-            Down::Pack { fill, done, segment } => self.pack(fill, done, &segment),
+            Down::Pack {
+                fill,
+                done,
+                segment,
+            } => self.pack(fill, done, &segment),
             Down::Whole { id, doc } => self.whole(id, doc),
             Down::Digest { digest } => self.compare(&digest),
             Down::Carried { hash, groups } => self.carried(hash, groups, around.now),
@@ -163,7 +191,10 @@ impl<S: ReplicaStore> Replica<S> {
         staged.meta.city_time = staged.meta.city_time.max(time);
         if staged.meta.position.epoch != epoch {
             // Another epoch: what is held stays, and every scope is compared from its start.
-            staged.meta.position = Position { epoch, ..Position::default() };
+            staged.meta.position = Position {
+                epoch,
+                ..Position::default()
+            };
             staged.meta.ahead = 0;
         }
         staged.narrow_to(held_scopes(&granted))?;
@@ -207,11 +238,18 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     fn load_carried(&mut self) -> ReplicaResult<(), S> {
-        let mut rows = self.store.carried(CARRY_BATCH).map_err(ReplicaError::Store)?;
+        let mut rows = self.carried_rows(CARRY_BATCH)?;
         // Taken from the end: the first one stored goes first.
         rows.reverse();
         self.session.carried = rows.into_iter().map(|row| row.envelope).collect();
         Ok(())
+    }
+
+    fn carried_rows(&self, limit: usize) -> ReplicaResult<Vec<EnvelopeRow>, S> {
+        let meta = self.meta()?;
+        self.store
+            .carried(&meta.device(), meta.incarnation, limit)
+            .map_err(ReplicaError::Store)
     }
 
     fn receipt(
@@ -236,7 +274,11 @@ impl<S: ReplicaStore> Replica<S> {
         staged.changed(Change::Status);
         let finished = staged.finish();
         self.commit(finished)?;
-        let latest = body.answers.iter().filter(|a| a.incarnation == incarnation).map(|a| a.n);
+        let latest = body
+            .answers
+            .iter()
+            .filter(|a| a.incarnation == incarnation)
+            .map(|a| a.n);
         self.session.have = latest.max().unwrap_or(0).max(self.session.have);
         if seen >= self.session.acknowledged + ACKNOWLEDGE_EVERY {
             self.session.acknowledged = seen;
@@ -260,7 +302,9 @@ impl<S: ReplicaStore> Replica<S> {
         self.commit(finished)?;
         // While a scope fills, the pack brings the base; afterwards a missing base is asked for.
         if !filling {
-            self.session.queue.extend(wanted.into_iter().map(|doc| Up::Want { doc }));
+            self.session
+                .queue
+                .extend(wanted.into_iter().map(|doc| Up::Want { doc }));
         }
         Ok(Ok(()))
     }
@@ -271,7 +315,9 @@ impl<S: ReplicaStore> Replica<S> {
         done: bool,
         segment: &[u8],
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let Some(docs) = inflate(segment) else { return Ok(Err(ProtocolError::Malformed)) };
+        let Some(docs) = inflate(segment) else {
+            return Ok(Err(ProtocolError::Malformed));
+        };
         let mut staged = self.stage()?;
         if !staged.held.contains(&fill.scope) {
             return Ok(Ok(()));
@@ -327,7 +373,11 @@ impl<S: ReplicaStore> Replica<S> {
         let drifted = here && staged.digest(&body.scope)?.digest() != body.digest;
         if drifted {
             // Read it again from its start; what is held stays until then.
-            staged.meta.position.scopes.retain(|scope| *scope != body.scope);
+            staged
+                .meta
+                .position
+                .scopes
+                .retain(|scope| *scope != body.scope);
             staged.forget_scope(&body.scope)?;
         }
         let finished = staged.finish();
@@ -345,8 +395,10 @@ impl<S: ReplicaStore> Replica<S> {
         groups: Vec<Answer>,
         now: i64,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let rows = self.store.carried(CARRY_BATCH * 4).map_err(ReplicaError::Store)?;
-        let Some(row) = rows.into_iter().find(|row| row.hash == hash) else { return Ok(Ok(())) };
+        let rows = self.carried_rows(CARRY_BATCH * 4)?;
+        let Some(row) = rows.into_iter().find(|row| row.hash == hash) else {
+            return Ok(Ok(()));
+        };
         let mut staged = self.stage()?;
         let device = staged.meta.device();
         if row.envelope.context.device == device {
@@ -358,7 +410,11 @@ impl<S: ReplicaStore> Replica<S> {
                 hash,
                 groups: if groups.is_empty() {
                     // A twin's envelope stands in its place: do the intent again, as new.
-                    let count = row.envelope.peek().map(|body| body.groups.len()).unwrap_or(1);
+                    let count = row
+                        .envelope
+                        .peek()
+                        .map(|body| body.groups.len())
+                        .unwrap_or(1);
                     vec![Answer::Orphaned { by: Hash([0; 32]) }; count]
                 } else {
                     groups
@@ -380,7 +436,7 @@ impl<S: ReplicaStore> Replica<S> {
 
     /// Loads the next batch, unless what remains was offered already in this session.
     fn load_carried_rest(&mut self, last: Hash) -> ReplicaResult<(), S> {
-        let rows = self.store.carried(CARRY_BATCH).map_err(ReplicaError::Store)?;
+        let rows = self.carried_rows(CARRY_BATCH)?;
         if rows.len() == CARRY_BATCH && rows.iter().all(|row| row.hash != last) {
             self.load_carried()?;
         }
@@ -502,15 +558,22 @@ impl<S: ReplicaStore> Staged<'_, S> {
         moved: &mut BTreeMap<DocId, DocId>,
         now: i64,
     ) -> ReplicaResult<(), S> {
-        let Some(id) = self.intent_of(row, group)? else { return Ok(()) };
-        let Some(mut intent) = self.intent(&id)? else { return Ok(()) };
+        let Some(id) = self.intent_of(row, group)? else {
+            return Ok(());
+        };
+        let Some(mut intent) = self.intent(&id)? else {
+            return Ok(());
+        };
         match answer {
             Answer::Accepted { seq, .. } => intent.state = IntentState::Accepted { seq: *seq },
             Answer::Refused { rule, .. } if is_clash(*rule) => {
                 return self.replay(intent, row, moved, now);
             }
             Answer::Refused { rule, field } => {
-                intent.state = IntentState::ToCorrect { rule: *rule, field: field.clone() };
+                intent.state = IntentState::ToCorrect {
+                    rule: *rule,
+                    field: field.clone(),
+                };
             }
             Answer::Orphaned { .. } => return self.replay(intent, row, moved, now),
             Answer::Held { .. } => intent.state = IntentState::Held,
@@ -528,9 +591,16 @@ impl<S: ReplicaStore> Staged<'_, S> {
     ) -> ReplicaResult<Option<crate::ids::RecordId>, S> {
         let (_, incarnation, n) = key_of(row);
         let group = u32::try_from(group).unwrap_or(u32::MAX);
-        let here = IntentState::Pending { incarnation, n, group };
+        let here = IntentState::Pending {
+            incarnation,
+            n,
+            group,
+        };
         for doc in &row.docs {
-            let rows = self.store().open_intents_of(doc).map_err(ReplicaError::Store)?;
+            let rows = self
+                .store()
+                .open_intents_of(doc)
+                .map_err(ReplicaError::Store)?;
             if let Some(found) = rows.iter().find(|intent| intent.state == here) {
                 return Ok(Some(found.id));
             }
@@ -541,11 +611,21 @@ impl<S: ReplicaStore> Staged<'_, S> {
     /// One item of the log. Answers the document whose base is missing.
     fn item(&mut self, item: Item) -> ReplicaResult<Option<DocId>, S> {
         match item {
-            Item::Change { seq, doc, change, folio } => {
+            Item::Change {
+                seq,
+                doc,
+                change,
+                folio,
+            } => {
                 let applied = self.accept_change(doc, &change, seq, folio)?;
                 Ok((applied == Applied::NoBase).then_some(doc))
             }
-            Item::Own { seq, doc, hash, folio } => self.own(seq, doc, hash, folio),
+            Item::Own {
+                seq,
+                doc,
+                hash,
+                folio,
+            } => self.own(seq, doc, hash, folio),
             Item::Enter { doc, .. } => self.install(&doc).map(|()| None),
             Item::Leave { doc, .. } => self.leave(doc).map(|()| None),
         }
@@ -579,8 +659,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
 
     /// The grant's scopes as they are now: what is no longer ours goes.
     fn narrow_to(&mut self, scopes: Vec<Scope>) -> ReplicaResult<(), S> {
-        let gone: Vec<Scope> =
-            self.held.iter().filter(|scope| !scopes.contains(scope)).cloned().collect();
+        let gone: Vec<Scope> = self
+            .held
+            .iter()
+            .filter(|scope| !scopes.contains(scope))
+            .cloned()
+            .collect();
         for scope in gone {
             self.meta.position.scopes.retain(|other| *other != scope);
             self.meta.position.fills.retain(|fill| fill.scope != scope);
@@ -620,7 +704,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 }
             }
         }
-        let Ok(summary) = shown.view().and_then(|view| view.summary()) else { return Ok(()) };
+        let Ok(summary) = shown.view().and_then(|view| view.summary()) else {
+            return Ok(());
+        };
         if provisional == 0 || super::own_scopes(&self.held, summary.scopes()).is_empty() {
             // Outside our scopes: carried opaque, not shown.
             return Ok(());
