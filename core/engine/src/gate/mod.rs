@@ -2,9 +2,11 @@
 //!
 //! Automerge is not safe on untrusted bytes: a valid chunk of a hundred bytes can take gigabytes,
 //! and a damaged one can panic long after it was accepted. So a change is first read by our own
-//! bounded decoder ([`chunk`]), on the relay and on the phone alike, and only then applied.
+//! bounded decoder ([`chunk`]) and compared with the document it is meant for ([`fit`]), on the relay
+//! and on the phone alike, and only then applied.
 
 pub mod chunk;
 mod columns;
+pub mod fit;
 mod ops;
 mod reader;

@@ -228,7 +228,7 @@ pub fn run_length_document() -> Vec<u8> {
     doc.save_nocompress()
 }
 
-/// Row 3: a compressed change of `mib` MiB of zeros. 1 KiB inflates to a mebibyte.
+/// Row 3: a compressed change of `mib` MiB of zeros; 7 KiB inflate to a mebibyte.
 pub fn deflate_bomb(mib: usize) -> Vec<u8> {
     // A deflate stream of zeros by hand: one block with the fixed codes, a literal zero and then
     // matches of 258 bytes at distance 1, thirteen bits each.
