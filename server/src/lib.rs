@@ -1,4 +1,3 @@
-//! The relay: takes in, orders and signs a city's petitions, and serves its console.
-#![forbid(unsafe_code)]
+//! The relay: takes in, orders and signs a city's petitions, and serves its console
 
-pub mod storage;
+pub mod gate;

@@ -11,6 +11,8 @@ pub use view::{FieldValues, PetitionView, RecordEntry};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, ReadDoc, ScalarValue, hydrate};
 
+use crate::gate::chunk::DecodedChange;
+use crate::gate::fit::{Misfit, check_fit};
 use crate::ids::{Actor, DocId, Hash, RecordId};
 use crate::intent::{Edit, NewPetition};
 use crate::record::{Event, RECORD_MAPS, Record};
@@ -186,16 +188,12 @@ impl Document {
             .max()
     }
 
-    /// Number of operations up to the newest: the next change's first operation follows it, when it is
-    /// made on these deps. `None` when one of them is not here.
-    pub fn max_op_at(&self, deps: &[Hash]) -> Option<u64> {
-        deps.iter()
-            .map(|dep| {
-                self.0
-                    .get_change_meta_by_hash(&ChangeHash(dep.0))
-                    .map(|meta| meta.max_op)
-            })
-            .try_fold(0, |max, op| op.map(|op| max.max(op)))
+    /// Whether a decoded change can be applied here without harm.
+    ///
+    /// # Errors
+    /// The first reason why not; of all only a missing dependency can pass with time.
+    pub fn check_fit(&self, change: &DecodedChange) -> Result<(), Misfit> {
+        check_fit(&self.0, change)
     }
 
     /// Creates a petition: the one change without deps, whose hash makes the document's id.
@@ -259,21 +257,6 @@ impl Document {
         })
     }
 
-    /// Puts entries into a catalog, over those they replace.
-    pub(crate) fn put_items(
-        &mut self,
-        actor: Actor,
-        items: &[(String, Vec<u8>)],
-    ) -> Result<MadeChange, DocumentError> {
-        let map = self.0.get(ROOT, field::ITEMS).ok().flatten();
-        let (_, map) = map.ok_or(DocumentError::NotAPetition)?;
-        self.change(actor, |tx| {
-            items.iter().try_for_each(|(key, bytes)| {
-                tx.put(&map, key.as_str(), ScalarValue::Bytes(bytes.clone()))
-            })
-        })
-    }
-
     /// Reads the petition as of its heads.
     pub fn view(&self) -> Result<PetitionView, DocumentError> {
         view::read(&self.0, None)
@@ -311,10 +294,6 @@ impl Document {
             .map(|meta| meta.actor.to_bytes().to_vec())
             .collect();
         (metas.len(), actors.len())
-    }
-
-    pub(crate) fn inner(&self) -> &Automerge {
-        &self.0
     }
 
     fn change(

@@ -362,7 +362,7 @@ impl Desk {
         if !missing.is_empty() {
             return Err(Verdict::Waiting { deps: missing });
         }
-        check_place(document, &deps, change)?;
+        check_place(document, change)?;
         let view = document
             .view_at(&deps)
             .map_err(|_| Verdict::from(Rule::BadSequence))?;
@@ -389,16 +389,13 @@ impl Desk {
     }
 }
 
-/// Sequence number, first operation and the document's caps.
-fn check_place(document: &Document, deps: &[Hash], change: &DecodedChange) -> Result<(), Verdict> {
-    let last = document.last_of(&Actor(*change.actor.as_bytes()));
-    let follows = change.seq == last.map_or(1, |(seq, _)| seq + 1);
-    if !follows || document.max_op_at(deps) != change.start_op.checked_sub(1) {
-        return Err(Rule::BadSequence.into());
-    }
+/// Whether the change fits the document as it is, and the document's caps.
+fn check_place(document: &Document, change: &DecodedChange) -> Result<(), Verdict> {
+    document.check_fit(change).map_err(|_| Verdict::from(Rule::BadSequence))?;
     let (changes, actors) = document.size();
+    let known = change.seq > 1;
     let last_op = change.start_op + change.ops.len() as u64;
-    if last_op > DOC_OPS || changes >= DOC_CHANGES || (last.is_none() && actors >= DOC_ACTORS) {
+    if last_op > DOC_OPS || changes >= DOC_CHANGES || (!known && actors >= DOC_ACTORS) {
         return Err(Rule::DocumentFull.into());
     }
     Ok(())

@@ -7,9 +7,10 @@ use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaError, ReplicaRe
 use super::{ReplicaStore, own_scopes};
 use crate::answer::Answer;
 use crate::codec;
-use crate::document::{Document, DocumentError};
+use crate::document::Document;
 use crate::envelope::{Part, PartKind};
 use crate::gate::chunk;
+use crate::gate::fit::Misfit;
 use crate::ids::{DocId, Hash, Seq};
 use crate::intent::Intent;
 use crate::policy::Rule;
@@ -46,9 +47,14 @@ impl<S: ReplicaStore> Staged<'_, S> {
             Some(saved) => Document::load(saved)?,
             None => Document::empty(),
         };
-        match accepted.apply(raw) {
-            Ok(_) => {}
-            Err(DocumentError::MissingDeps(_)) => return Ok(Applied::NoBase),
+        match accepted.check_fit(&change) {
+            Ok(()) => {
+                if accepted.apply(raw).is_err() {
+                    return self.quarantine(doc);
+                }
+            }
+            Err(Misfit::AlreadyKnown) => {}
+            Err(Misfit::MissingDep) => return Ok(Applied::NoBase),
             Err(_) => return self.quarantine(doc),
         }
         let creation_seq = creation.then_some(seq);
