@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::{Client, read_reply};
+use crate::client::{Client, PATIENCE, read_reply};
 use crate::server::Server;
 
 /// A device that trusts only the root with this public key.
@@ -117,7 +117,22 @@ async fn connections_are_bounded_and_a_place_comes_free_again() {
         held.read_u8().await.unwrap_err().kind(),
         std::io::ErrorKind::UnexpectedEof
     );
-    assert_eq!(client.get("/healthz").await.status, 200);
+    // The place is given back just after the socket is closed: until then we are refused.
+    let answered = async {
+        loop {
+            let mut third = BufReader::new(TcpStream::connect(server.console).await.unwrap());
+            let _ = third.get_mut().write_all(&closing).await;
+            if let Some(reply) = read_reply(&mut third).await {
+                return reply.status;
+            }
+        }
+    };
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, answered)
+            .await
+            .expect("a free place"),
+        200
+    );
 }
 
 #[tokio::test]

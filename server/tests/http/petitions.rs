@@ -116,7 +116,8 @@ async fn an_act_reaches_the_core_with_its_author_and_what_was_seen() {
 
 #[tokio::test]
 async fn errors_of_the_core_become_codes_and_sentences() {
-    let cases: [(fn() -> DeskError, u16, &str); 7] = [
+    type Case = (fn() -> DeskError, u16, &'static str);
+    let cases: [Case; 7] = [
         (|| DeskError::NotFound, 404, "not_found"),
         (
             || DeskError::Forbidden {
