@@ -16,5 +16,6 @@ mod intake;
 pub mod logging;
 pub mod metrics;
 pub mod serve;
+pub mod storage;
 pub mod strings;
 pub mod tls;

@@ -2,7 +2,7 @@
 //!
 //! Order of the guards, outermost first: count and log → security headers → `Host` →
 //! `Origin` of everything that changes something → number and time of requests. Who
-//! is signed in is asked by the handlers, through [`guard::SignedIn`].
+//! is signed in is asked by the handlers, through `guard::SignedIn`.
 
 mod assets;
 pub mod errors;

@@ -1,0 +1,456 @@
+//! The relay's storage behind an async trait; `commit_batch` is at its heart.
+//!
+//! SQLite is the default ([`sqlite`]); any other backend runs the same conformance suite. The rules
+//! that the trait asks for, whatever the backend:
+//! - `seq` comes from the city's head row inside the transaction, never from an autoincrement, so
+//!   that the log has no gaps; folios likewise from their counter row.
+//! - Everything of a batch commits together: log rows, documents, summaries, scope membership,
+//!   digests, answers, chain heads. When it returns it is durable.
+//! - Reading methods see every earlier commit.
+
+pub mod sqlite;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::envelope::PartKind;
+use manzana_engine::grant::{Scope, SignedGrant};
+use manzana_engine::ids::{
+    Actor, CatalogId, DeviceId, DocId, GrantId, Hash, RecordId, Seq, UserId,
+};
+use manzana_engine::summary::Summary;
+use manzana_engine::wire::PackedDoc;
+
+/// Errors of the storage, for any backend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// No room: nothing of the operation was written.
+    #[error("the storage is full")]
+    Full,
+    /// The database was written by a newer version of this program.
+    #[error("the database has version {found}, this program knows up to {known}")]
+    NewerDatabase {
+        /// Version found.
+        found: u32,
+        /// Newest version known.
+        known: u32,
+    },
+    /// The database is damaged.
+    #[error("the database is damaged")]
+    Damaged,
+    /// Another process holds it.
+    #[error("the database is in use by another process")]
+    Busy,
+    /// A key that must be new is there already (a code used twice, a user name taken…).
+    #[error("it exists already")]
+    Exists,
+    /// What was asked for is not there.
+    #[error("it does not exist")]
+    Missing,
+    /// Anything else; the source is for the log.
+    #[error("the storage failed")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Result of a storage operation.
+pub type Result<T> = std::result::Result<T, StorageError>;
+
+/// Where the city's log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Epoch.
+    pub epoch: u32,
+    /// Last place of the log; 0 when empty.
+    pub seq: Seq,
+}
+
+/// A device as the relay knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its public key.
+    pub key: [u8; 32],
+    /// Its user.
+    pub user: UserId,
+    /// Its current grant.
+    pub grant: SignedGrant,
+    /// The grant's id.
+    pub grant_id: GrantId,
+    /// City time of its revocation, milliseconds UTC.
+    pub revoked_at: Option<i64>,
+    /// A desk device's secret seed: the relay authors for its user. `None` for people's phones.
+    pub desk_seed: Option<[u8; 32]>,
+}
+
+/// How far the relay has a device's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainHead {
+    /// Envelopes held without gaps.
+    pub have: u64,
+    /// Hash of the last; zeros when `have` is 0.
+    pub hash: Hash,
+}
+
+impl Default for ChainHead {
+    fn default() -> Self {
+        Self {
+            have: 0,
+            hash: Hash([0; 32]),
+        }
+    }
+}
+
+/// A document as the relay keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocState {
+    /// The document.
+    pub doc: DocId,
+    /// `save_nocompress` of it.
+    pub saved: Bytes,
+    /// Its summary.
+    pub summary: Summary,
+    /// Place of its creation.
+    pub creation_seq: Seq,
+    /// Place of its last change.
+    pub last_seq: Seq,
+    /// Folio.
+    pub folio: Option<u64>,
+    /// Masked name of the petitioner, unless erased or anonymous.
+    pub masked_name: Option<String>,
+}
+
+/// One accepted change, ready to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntryCommit {
+    /// The document.
+    pub doc: DocId,
+    /// The change's hash.
+    pub hash: Hash,
+    /// The change as received.
+    pub change: Bytes,
+    /// Its actor: bound to (device, incarnation) at its first use.
+    pub actor: Actor,
+    /// The document's summary after it.
+    pub summary: Summary,
+    /// Whether it creates a petition, which is then given a folio.
+    pub issues_folio: bool,
+}
+
+/// What becomes of one group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupCommit {
+    /// Goes into the log.
+    Accepted(Vec<EntryCommit>),
+    /// Does not; `changes` are the hashes that this concerns (descendants are orphaned by them).
+    NotAccepted {
+        /// The answer to keep for the author. Never `Answer::Accepted`.
+        answer: Answer,
+        /// Hashes of the group's changes that could be decoded.
+        changes: Vec<Hash>,
+        /// Why it is in quarantine, for the operator of the relay.
+        detail: Option<String>,
+    },
+}
+
+/// A detached part to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartCommit {
+    /// Hash signed by the envelope.
+    pub hash: Hash,
+    /// What it is.
+    pub kind: PartKind,
+    /// Its document.
+    pub doc: DocId,
+    /// The encoded part.
+    pub bytes: Bytes,
+    /// The name to show in lists, for `PartKind::MaskedName`.
+    pub masked_name: Option<String>,
+}
+
+/// One envelope with what becomes of its groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnvelopeCommit {
+    /// Author.
+    pub device: DeviceId,
+    /// Incarnation of the author's store.
+    pub incarnation: u32,
+    /// Place in the chain.
+    pub n: u64,
+    /// Its hash.
+    pub hash: Hash,
+    /// The encoded envelope without parts, kept as received.
+    pub bytes: Bytes,
+    /// Detached parts.
+    pub parts: Vec<PartCommit>,
+    /// One per group. When `resumes` is set, only for those groups that were waiting; others `None`.
+    pub groups: Vec<Option<GroupCommit>>,
+    /// The envelope is stored already and this answers groups that waited: no chain step, no new row.
+    pub resumes: bool,
+}
+
+/// New bytes of a document after the batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocWrite {
+    /// The document.
+    pub doc: DocId,
+    /// `save_nocompress` of it.
+    pub saved: Bytes,
+}
+
+/// One durable write of the intake.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CommitBatch {
+    /// City time, milliseconds UTC.
+    pub time: i64,
+    /// In the order of arrival; entries of one document in the order they apply.
+    pub envelopes: Vec<EnvelopeCommit>,
+    /// The final bytes of each changed document.
+    pub docs: Vec<DocWrite>,
+}
+
+/// How a change moved a document with respect to one scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// In the scope before and after.
+    Stay,
+    /// Entered the scope.
+    Enter,
+    /// Left the scope.
+    Leave,
+}
+
+/// A row of the city's log, with its moves in all scopes it touches (or in those asked for).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogRow {
+    /// Place.
+    pub seq: Seq,
+    /// Document.
+    pub doc: DocId,
+    /// Author's device.
+    pub device: DeviceId,
+    /// Change hash.
+    pub hash: Hash,
+    /// The change.
+    pub change: Bytes,
+    /// Folio, when it created a petition.
+    pub folio: Option<u64>,
+    /// Moves.
+    pub moves: Vec<(Scope, Move)>,
+}
+
+/// What a batch became.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// The log rows written, in order.
+    pub rows: Vec<Arc<LogRow>>,
+    /// The documents after the batch, once each.
+    pub docs: Vec<Arc<DocState>>,
+    /// The answers written for each device.
+    pub answers: BTreeMap<DeviceId, Vec<EnvelopeAnswer>>,
+}
+
+/// What is known of a change's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// In the log.
+    Accepted,
+    /// Refused, orphaned, held or quarantined: its descendants are orphaned.
+    Dead,
+}
+
+/// An enrolment code, one use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// SHA-256 of the code.
+    pub code_hash: Hash,
+    /// The user it enrols.
+    pub user: UserId,
+    /// Scopes of the grant to come.
+    pub scopes: Vec<Scope>,
+    /// The block of a captain.
+    pub block: Option<CatalogId>,
+    /// Last valid moment, milliseconds UTC.
+    pub expires: i64,
+}
+
+/// A person (or desk) of the city.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRow {
+    /// Number.
+    pub id: UserId,
+    /// Sign-in name, unique.
+    pub name: String,
+    /// Name shown to colleagues.
+    pub display: String,
+    /// Role, as [`manzana_engine::grant::Role::as_str`].
+    pub role: String,
+    /// argon2id PHC string; `None` for people who only have phones.
+    pub password_hash: Option<String>,
+    /// May not sign in nor enrol.
+    pub disabled: bool,
+}
+
+/// A console session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// SHA-256 of the cookie's token.
+    pub token_hash: Hash,
+    /// The user.
+    pub user: UserId,
+    /// CSRF token.
+    pub csrf: String,
+    /// Last use, milliseconds UTC.
+    pub used_at: i64,
+}
+
+/// A status filter of the console's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// Pendiente de atención.
+    Pending,
+    /// Turnada.
+    Referred,
+    /// En desarrollo, without conflict.
+    InProgress,
+    /// Atendida, confirmed or final.
+    Done,
+    /// Atendida por confirmar.
+    DoneUnconfirmed,
+    /// No procede.
+    NotApplicable,
+    /// En conflicto.
+    Conflict,
+}
+
+/// A page of the console's list: petitions by creation place, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Words to find, any case, accents ignored: folio, provisional folio, subject, street, colonia, masked name.
+    pub query: Option<String>,
+    /// Status.
+    pub status: Option<StatusFilter>,
+    /// Neighborhood.
+    pub neighborhood: Option<CatalogId>,
+    /// Only those created before this place (keyset paging).
+    pub before: Option<Seq>,
+    /// Rows, at most 200.
+    pub limit: usize,
+}
+
+/// A group that waits for changes to arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingGroup {
+    /// The stored envelope (encoded, without parts).
+    pub envelope: Bytes,
+    /// Index of the group.
+    pub group: usize,
+}
+
+/// Storage of one city's relay.
+#[async_trait]
+pub trait RelayStore: Send + Sync + 'static {
+    /// Where the log stands.
+    async fn head(&self) -> Result<Head>;
+    /// Writes a batch; assigns places and folios, derives scope moves and digests, keeps answers.
+    async fn commit_batch(&self, batch: CommitBatch) -> Result<Committed>;
+
+    /// Documents without their bytes being opened; unknown ones are absent.
+    async fn docs(&self, ids: &[DocId]) -> Result<BTreeMap<DocId, DocState>>;
+    /// How far a chain is held.
+    async fn chain(&self, device: &DeviceId, incarnation: u32) -> Result<ChainHead>;
+    /// Hash of a stored envelope.
+    async fn envelope_hash(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<Hash>>;
+    /// What became of these changes; unknown ones are absent.
+    async fn fates(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Fate>>;
+    /// To which (device, incarnation) these actors are bound; unused ones are absent.
+    async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>>;
+    /// Groups waiting for any of these changes.
+    async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>>;
+    /// Groups that a device has waiting (bounded per device).
+    async fn waiting_count(&self, device: &DeviceId) -> Result<usize>;
+
+    /// Answers to a device after number `after`, in order.
+    async fn answers_after(
+        &self,
+        device: &DeviceId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeAnswer>>;
+    /// The device has all answers up to this number: they may be forgotten.
+    async fn answers_seen(&self, device: &DeviceId, up_to: u64) -> Result<()>;
+
+    /// Log rows after `after` that touch any of the scopes, in order, at most `limit`, with their moves
+    /// in those scopes; and the place up to which this answer is complete.
+    async fn log_after(
+        &self,
+        scopes: &[Scope],
+        after: Seq,
+        limit: usize,
+    ) -> Result<(Vec<LogRow>, Seq)>;
+    /// Documents now in a scope created before place `before`, newest first, until `max_bytes` of saved
+    /// bytes (at least one document); `true` when these are the last.
+    async fn fill(
+        &self,
+        scope: &Scope,
+        before: Seq,
+        max_bytes: usize,
+    ) -> Result<(Vec<PackedDoc>, bool)>;
+    /// The digests of scopes at the head of the log; scopes without documents have the empty digest.
+    async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)>;
+
+    /// The console's list.
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>>;
+    /// Documents of a kind (catalogs), all of them.
+    async fn catalogs(&self) -> Result<Vec<DocState>>;
+    /// Documents whose last change lies after `after`, by that place, at most `limit`.
+    async fn changed_since(&self, after: Seq, limit: usize) -> Result<Vec<DocState>>;
+    /// A detached part's encoded bytes, for those who may read it.
+    async fn parts(&self, doc: &DocId, kind: PartKind) -> Result<Vec<Bytes>>;
+    /// The city time at which a log row was taken in, for clamping dates: by document and change.
+    async fn accepted_times(&self, doc: &DocId) -> Result<BTreeMap<Hash, i64>>;
+
+    /// A device.
+    async fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>>;
+    /// The desk device of a user.
+    async fn desk_of(&self, user: UserId) -> Result<Option<DeviceRecord>>;
+    /// Inserts or replaces a device. A different device with the same tag is `Exists`.
+    async fn put_device(&self, device: &DeviceRecord) -> Result<()>;
+    /// Marks a device revoked.
+    async fn revoke_device(&self, id: &DeviceId, at: i64) -> Result<()>;
+
+    /// Keeps an invite.
+    async fn put_invite(&self, invite: &Invite) -> Result<()>;
+    /// Takes an invite: it can be taken once, and not after `now`. `Missing` otherwise.
+    async fn take_invite(&self, code_hash: &Hash, now: i64) -> Result<Invite>;
+
+    /// Adds a user and gives them a number; `Exists` when the name is taken.
+    async fn add_user(&self, user: &UserRow) -> Result<UserId>;
+    /// A user by sign-in name.
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>>;
+    /// Users by number; unknown ones are absent.
+    async fn users(&self, ids: &[UserId]) -> Result<BTreeMap<UserId, UserRow>>;
+    /// Inserts or renews a session.
+    async fn put_session(&self, session: &SessionRow) -> Result<()>;
+    /// A session.
+    async fn session(&self, token_hash: &Hash) -> Result<Option<SessionRow>>;
+    /// Ends a session.
+    async fn delete_session(&self, token_hash: &Hash) -> Result<()>;
+
+    /// Remembers that the act with this idempotency key is the desk's intent `record`; answers the
+    /// earlier one when the key was used before.
+    async fn act_key(&self, user: UserId, key: &str, record: RecordId) -> Result<Option<RecordId>>;
+    /// A small setting (folio format, counters of desk intents…), by name.
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Writes a setting.
+    async fn put_setting(&self, name: &str, value: &[u8]) -> Result<()>;
+}

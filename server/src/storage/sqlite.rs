@@ -1,0 +1,1 @@
+//! SQLite backend (one writer, group commit).
