@@ -203,10 +203,8 @@ impl Auth {
         }
         let attempt = self.attempts.begin(user, address, self.clock.now_ms())?;
         let found = self.desk.user_by_name(user).await?;
-        let hash = found
-            .as_ref()
-            .map_or(&self.decoy, |u| &u.password_hash)
-            .clone();
+        let hash = found.as_ref().and_then(|u| u.password_hash.as_ref());
+        let hash = hash.unwrap_or(&self.decoy).clone();
         let matches = self.verify(password, hash).await?;
         let record = found
             .filter(|u| matches && !u.disabled)
@@ -222,7 +220,6 @@ impl Auth {
         let record = SessionRecord {
             hash,
             user: user.id,
-            created_ms: now,
             seen_ms: now,
         };
         self.desk.put_session(record).await?;

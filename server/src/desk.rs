@@ -22,6 +22,8 @@ pub use request::{
 };
 pub(crate) use request::{RawActRequest, RawListQuery, parse_hex};
 
+use crate::storage::StorageError;
+
 /// What a user of the console may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,8 +54,9 @@ pub struct UserRecord {
     pub display: String,
     /// What the user may do.
     pub role: Role,
-    /// Argon2id in the PHC string format.
-    pub password_hash: String,
+    /// Argon2id in the PHC string format; `None` for people who only have phones, who
+    /// cannot sign in here.
+    pub password_hash: Option<String>,
     /// Whether the user may no longer sign in; open sessions end too.
     pub disabled: bool,
 }
@@ -76,8 +79,6 @@ pub struct SessionRecord {
     pub hash: [u8; 32],
     /// Whose it is.
     pub user: u64,
-    /// When it began, milliseconds UTC.
-    pub created_ms: i64,
     /// When it was last used, milliseconds UTC, to the minute.
     pub seen_ms: i64,
 }
@@ -116,6 +117,18 @@ pub enum DeskError {
     /// Anything else; logged, never shown.
     #[error("internal: {0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StorageError> for DeskError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full => Self::StorageFull,
+            StorageError::Busy => Self::Busy,
+            StorageError::Missing => Self::NotFound,
+            StorageError::Exists => Self::Conflict { reason: "exists" },
+            other => Self::Internal(Box::new(other)),
+        }
+    }
 }
 
 /// What the relay core does for the console.

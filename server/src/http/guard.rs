@@ -53,14 +53,18 @@ impl Origins {
     pub(crate) fn new(config: &Config, listening: SocketAddr) -> Self {
         let mut origins = config.console.public_origins.clone();
         if listening.ip().is_loopback() && !config.console.behind_proxy {
-            let scheme = if config.console.certificate.is_some() {
-                "https"
+            let (scheme, usual) = if config.console.certificate.is_some() {
+                ("https", 443)
             } else {
-                "http"
+                ("http", 80)
             };
-            let port = listening.port();
+            // Browsers leave the usual port out.
+            let port = match listening.port() {
+                port if port == usual => String::new(),
+                port => format!(":{port}"),
+            };
             for host in ["127.0.0.1", "localhost", "[::1]"] {
-                origins.push(format!("{scheme}://{host}:{port}"));
+                origins.push(format!("{scheme}://{host}{port}"));
             }
         }
         Self { origins }

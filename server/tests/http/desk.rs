@@ -107,6 +107,7 @@ impl FakeDesk {
         let (name, role) = match id {
             1 => ("operadora", Role::Operator),
             2 => ("supervisora", Role::Supervisor),
+            3 => ("jefa", Role::Operator),
             _ => return None,
         };
         Some(UserRecord {
@@ -114,7 +115,7 @@ impl FakeDesk {
             name: name.into(),
             display: format!("La {name}"),
             role,
-            password_hash: password_hash(),
+            password_hash: (id != 3).then(password_hash),
             disabled: self.state.lock().unwrap().disabled,
         })
     }
@@ -234,7 +235,7 @@ impl Desk for FakeDesk {
     }
 
     async fn user_by_name(&self, name: &str) -> Result<Option<UserRecord>, DeskError> {
-        Ok((1..=2)
+        Ok((1..=3)
             .filter_map(|id| self.user(id))
             .find(|user| user.name == name))
     }

@@ -46,16 +46,17 @@ async fn the_store_never_sees_the_token() {
 }
 
 #[tokio::test]
-async fn wrong_password_unknown_and_disabled_user_are_told_alike() {
+async fn whoever_cannot_sign_in_is_told_the_same() {
     let server = Server::start().await;
     let wrong = server
         .client()
         .sign_in("operadora", "otra contraseña")
         .await;
     let unknown = server.client().sign_in("nadie", PASSWORD).await;
+    let only_a_phone = server.client().sign_in("jefa", PASSWORD).await;
     server.desk.disable_users();
     let disabled = server.client().sign_in("operadora", PASSWORD).await;
-    for reply in [&wrong, &unknown, &disabled] {
+    for reply in [&wrong, &unknown, &only_a_phone, &disabled] {
         assert_eq!(
             (reply.status, reply.code().as_str()),
             (401, "bad_credentials")
@@ -63,6 +64,7 @@ async fn wrong_password_unknown_and_disabled_user_are_told_alike() {
         assert!(!reply.headers.contains_key("set-cookie"));
     }
     assert_eq!(wrong.body, unknown.body);
+    assert_eq!(wrong.body, only_a_phone.body);
     assert_eq!(wrong.body, disabled.body);
 }
 
