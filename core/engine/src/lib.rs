@@ -8,15 +8,19 @@
 
 pub mod answer;
 pub mod codec;
+pub mod document;
 pub mod digest;
 pub mod envelope;
 pub mod fold;
+pub mod gate;
 pub mod grant;
 pub mod ids;
+pub mod intent;
 pub mod keys;
 pub mod limits;
 pub mod policy;
 pub mod record;
 pub mod replica;
+pub mod seal;
 pub mod summary;
 pub mod wire;

@@ -1,26 +1,67 @@
-//! Every limit of the engine in one place, with its unit and its reason.
+//! Every limit of the core in one place: named, with its unit and the reason for its size.
+//!
+//! A limit is tested at its value and one past it, where it is enforced.
+
+/// Largest change chunk the gate reads, in bytes, header included.
+///
+/// A petition's creation is about 1 KiB and an event 150 B; the longest text the app lets a
+/// person write is far below. Larger things are blobs, named by hash.
+pub const CHANGE_BYTES: usize = 256 * 1024;
+
+/// Most operations of one change.
+///
+/// Counted by summing the runs of every column *before* any of them is expanded: run-length
+/// encoding lets 113 bytes stand for ten million operations.
+pub const CHANGE_OPS: usize = 10_000;
+
+/// Most dependencies of one change. The relay joins heads above 16, so an honest change names
+/// far fewer.
+pub const CHANGE_DEPS: usize = 64;
+
+/// Largest counter the first operation of a change may have.
+///
+/// Automerge keeps counters in 32 bits and panics when they run out. A document is capped at
+/// 20,000 operations, so 2^20 leaves room for every honest one and for nobody to spend the rest.
+pub const MAX_START_OP: u64 = 1 << 20;
+
+/// Largest sequence number of an actor within one document.
+pub const MAX_SEQ: u64 = 1 << 20;
+
+/// Length of every actor id in bytes, exactly: the device key's tag (6) and a counter (2).
+pub const ACTOR_BYTES: usize = 8;
+
+/// Most actors one change may name beside its own: the cap of actors per document.
+pub const OTHER_ACTORS: usize = 256;
+
+/// Longest map key or mark name in bytes.
+///
+/// A run repeats one string for many operations, so without this limit a change of 256 KiB
+/// would expand to gigabytes of keys.
+pub const KEY_BYTES: usize = 256;
 
 /// Longest frame of a session, bytes. Design §9.
 pub const FRAME_BYTES: usize = 1 << 20;
-/// Longest change, bytes. Design §5.
-pub const CHANGE_BYTES: usize = 256 << 10;
-/// Most operations in a change, counted by summing runs before anything is expanded.
-pub const CHANGE_OPS: usize = 10_000;
-/// Most dependencies of a change.
-pub const CHANGE_DEPS: usize = 64;
+
 /// Most operations in a document.
 pub const DOC_OPS: u64 = 20_000;
+
 /// Most changes in a document.
 pub const DOC_CHANGES: usize = 2_000;
+
 /// Largest saved document, bytes.
 pub const DOC_BYTES: usize = 512 << 10;
+
 /// Most actors in a document.
 pub const DOC_ACTORS: usize = 256;
+
 /// Longest text a person may write into one field, bytes of UTF-8.
 pub const TEXT_BYTES: usize = 16 << 10;
+
 /// Longest record (an event, a comment…), bytes.
 pub const RECORD_BYTES: usize = 20 << 10;
+
 /// Largest segment of a pack on the wire, bytes.
 pub const SEGMENT_BYTES: usize = 64 << 10;
+
 /// Largest segment once inflated, bytes: a bomb is refused before it is inflated whole.
 pub const SEGMENT_INFLATED: usize = 1 << 20;
