@@ -141,11 +141,17 @@ impl ReplicaStore for SqliteReplica {
         queue::envelopes(&self.conn, queue::OPEN_ENVELOPES, [doc.as_bytes()])
     }
 
-    fn carried(&self, limit: usize) -> Result<Vec<EnvelopeRow>, StoreError> {
-        queue::envelopes(&self.conn, queue::CARRIED, [queue::limit_of(limit)])
+    fn carried(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let params = (device.as_bytes(), incarnation, queue::limit_of(limit));
+        queue::envelopes(&self.conn, queue::CARRIED, params)
     }
 
-    fn unsent(&self) -> Result<(u64, Option<i64>), StoreError> {
+    fn unsent(&self, _: &DeviceId) -> Result<(u64, Option<i64>), StoreError> {
         queue::unsent(&self.conn)
     }
 

@@ -29,7 +29,8 @@ pub(super) const OPEN_ENVELOPES: &str = envelopes!(
     "envelope_docs o JOIN envelopes e ON e.place = o.place WHERE o.doc = ?1 ORDER BY o.place"
 );
 pub(super) const CARRIED: &str = envelopes!(
-    "envelopes e WHERE answers IS NULL AND own = 0 AND place > 0 ORDER BY place LIMIT ?1"
+    "envelopes e WHERE answers IS NULL AND place > 0 AND NOT (device = ?1 AND incarnation = ?2)
+     ORDER BY place LIMIT ?3"
 );
 pub(super) const UNSENT: &str = "SELECT count(*), min(device_time) FROM envelopes
      INDEXED BY envelopes_unsent WHERE answers IS NULL AND own = 1";
