@@ -16,6 +16,7 @@ pub mod http;
 mod intake;
 pub mod logging;
 pub mod metrics;
+pub mod relay;
 pub mod serve;
 pub mod storage;
 pub mod strings;
