@@ -3,6 +3,10 @@
 //! The decoder sees one change alone; most of what still makes Automerge panic is a change that
 //! is sound by itself but names what the document does not have. [`check_fit`] compares the two
 //! before anything is applied. It has no opinion on meaning or permission.
+//!
+//! One thing known to do harm is left to whoever applies the change: the end of a mark which
+//! stands before its beginning. Automerge applies it and then cannot load what it saved. Nothing
+//! of ours is marked, so a policy that denies marks closes this where nothing is loaded again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +56,8 @@ pub enum Misfit {
         /// The operation, counted from 0.
         row: usize,
     },
-    /// An operation has a map's key in a sequence, or a sequence's in a map, or marks a list.
+    /// An operation has a map's key in a sequence, or a sequence's in a map, or marks a list, or
+    /// works on a table.
     #[error("operation {row} has a key its object cannot have")]
     WrongKey {
         /// The operation, counted from 0.
@@ -278,7 +283,12 @@ fn made_by(action: &Action) -> Option<ObjType> {
 
 fn fits_kind(op: &Op, kind: ObjType) -> bool {
     let in_map = matches!(op.key, Key::Map(_));
-    // Automerge panics on a mark in a list of values.
-    let may_mark = op.action != Action::Mark || kind == ObjType::Text;
-    in_map != kind.is_sequence() && may_mark
+    match kind {
+        ObjType::Map => in_map,
+        // Automerge panics on whatever is put into a table,
+        ObjType::Table => false,
+        // and on a mark in a list of values.
+        ObjType::List => !in_map && op.action != Action::Mark,
+        ObjType::Text => !in_map,
+    }
 }
