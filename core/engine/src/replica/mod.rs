@@ -17,7 +17,10 @@
 //! a fresh actor and the same record ids; what cannot be replayed waits in "Por corregir".
 
 mod author;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod layers;
+mod memory;
 mod meta;
 mod staged;
 mod store;
@@ -25,6 +28,7 @@ mod sync;
 
 pub use author::Saved;
 pub use meta::{BadEnrolment, Meta, held_scopes};
+pub use memory::{MemoryError, MemoryReplica};
 pub use store::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 pub use sync::{ProtocolError, Surroundings};
 

@@ -38,7 +38,8 @@ CREATE TABLE doc_bytes (
     shown    BLOB
 ) STRICT;
 
--- Index of docs.accepted_scopes.
+-- Index of docs.accepted_scopes. It has no foreign key, which would ask for one more index on every
+-- write: the row that it is derived from says which of its entries to remove.
 CREATE TABLE doc_scopes (
     scope TEXT NOT NULL,
     doc   BLOB NOT NULL,
@@ -64,7 +65,7 @@ CREATE INDEX envelopes_carried ON envelopes (place) WHERE answers IS NULL AND ow
 -- Index of envelopes.docs, only while the envelope is not answered for good.
 CREATE TABLE envelope_docs (
     doc   BLOB NOT NULL,
-    place INTEGER NOT NULL REFERENCES envelopes (place),
+    place INTEGER NOT NULL,                 -- in envelopes; no foreign key, as in doc_scopes
     PRIMARY KEY (doc, place)
 ) STRICT, WITHOUT ROWID;
 
@@ -81,7 +82,7 @@ CREATE INDEX intents_to_correct ON intents (place) WHERE to_correct = 1;
 -- Index of intents.docs, only while the intent is pending or held.
 CREATE TABLE intent_docs (
     doc   BLOB NOT NULL,
-    place INTEGER NOT NULL REFERENCES intents (place),
+    place INTEGER NOT NULL,                 -- in intents
     PRIMARY KEY (doc, place)
 ) STRICT, WITHOUT ROWID;
 
