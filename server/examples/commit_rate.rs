@@ -61,7 +61,8 @@ impl City {
         for _ in 0..size {
             if self.sheets.len() < size {
                 let who = self.sheets.len() % self.authors.len();
-                self.sheets.push((self.begin(who), who));
+                let sheet = self.begin(who);
+                self.sheets.push((sheet, who));
             }
             let (mut sheet, who) = self.sheets.remove(0);
             let author = &mut self.authors[who];
