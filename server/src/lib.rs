@@ -11,6 +11,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod desk;
+pub mod gate;
 pub mod http;
 mod intake;
 pub mod logging;

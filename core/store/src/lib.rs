@@ -1,1 +1,14 @@
-//! Durable SQLite storage for the engine's replicas
+//! Durable SQLite storage: the rules that both ends share, and a device's replica.
+//!
+//! [`sqlite`] opens and migrates any of our databases; the relay's embedded backend uses it too.
+//! [`SqliteReplica`] is what a device keeps: it implements the engine's
+//! [`ReplicaStore`](manzana_engine::replica::ReplicaStore), tells a restored or cloned store apart
+//! ([`Continuity`]) and counts the documents it opens ([`DocumentCounter`]).
+#![forbid(unsafe_code)]
+
+mod documents;
+mod replica;
+pub mod sqlite;
+
+pub use documents::DocumentCounter;
+pub use replica::{Continuity, RECEIPT_DAYS, REPLICA_SCHEMA, SqliteReplica, token_path};

@@ -1,0 +1,215 @@
+//! A device's replica in one SQLite file: the engine's [`ReplicaStore`].
+//!
+//! One commit is one transaction, so position, digests and outbox never disagree with the documents
+//! they are about. The file is held exclusively: two processes that write one chain would fork it.
+
+mod docs;
+mod queue;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use manzana_engine::answer::SignedReceipt;
+use manzana_engine::digest::SetHash;
+use manzana_engine::grant::Scope;
+use manzana_engine::ids::{DeviceId, DocId, RecordId};
+use manzana_engine::replica::{DocRow, EnvelopeRow, IntentRow, ReplicaStore, Write};
+use rusqlite::{Connection, Transaction};
+
+use crate::documents::DocumentCounter;
+use crate::sqlite::{self, OpenError, Schema, Sharing, StoreError};
+
+pub use queue::RECEIPT_DAYS;
+pub use token::{Continuity, token_path};
+
+/// What a replica's database is.
+pub const REPLICA_SCHEMA: Schema = Schema {
+    application_id: 0x4d5a_5231, // "MZR1"
+    migrations: &[include_str!("v1.sql")],
+};
+
+/// How long an open waits for a process that is just ending.
+const WAIT: Duration = Duration::from_millis(500);
+
+const META: &str = "SELECT meta FROM own WHERE id = 0";
+// Whoever commits the replica's state has acted upon `Restored`: see token.rs.
+const PUT_META: &str = "UPDATE own SET meta = ?1, restored = 0 WHERE id = 0";
+
+/// A device's replica.
+#[derive(Debug)]
+pub struct SqliteReplica {
+    conn: Connection,
+    path: PathBuf,
+    documents: DocumentCounter,
+}
+
+impl SqliteReplica {
+    /// Opens the replica at `path`, creating or migrating it, and says whether it is the one that was
+    /// used last. `device` is whose envelopes are "own"; `fresh_token` is random.
+    ///
+    /// Under another device than before, the earlier one's unanswered envelopes become carried ones.
+    pub fn open(
+        path: &Path,
+        device: &DeviceId,
+        fresh_token: [u8; 16],
+    ) -> Result<(Self, Continuity), OpenError> {
+        let mut conn = sqlite::open_with(path, &REPLICA_SCHEMA, Sharing::Exclusive, WAIT)?;
+        adopt(&mut conn, device)?;
+        let continuity = token::renew(&mut conn, path, &fresh_token)?;
+        let replica = Self {
+            conn,
+            path: path.to_owned(),
+            documents: DocumentCounter::default(),
+        };
+        Ok((replica, continuity))
+    }
+
+    /// Writes another random token, so that a backup taken until now is told apart from this store.
+    /// For processes that live long: call it once a day.
+    pub fn refresh_token(&mut self, fresh_token: [u8; 16]) -> Result<Continuity, StoreError> {
+        token::renew(&mut self.conn, &self.path, &fresh_token)
+    }
+
+    /// Counts the documents whose bytes were read.
+    pub fn documents(&self) -> &DocumentCounter {
+        &self.documents
+    }
+
+    /// The latest receipts, newest first, at most `limit`: what the relay signed for.
+    pub fn receipts(&self, limit: usize) -> Result<Vec<SignedReceipt>, StoreError> {
+        queue::receipts(&self.conn, limit)
+    }
+}
+
+/// Marks whose envelopes are own, when that changed.
+fn adopt(conn: &mut Connection, device: &DeviceId) -> Result<(), StoreError> {
+    let known: Option<Vec<u8>> =
+        conn.query_row("SELECT device FROM own WHERE id = 0", [], |row| row.get(0))?;
+    if known.as_deref() == Some(device.as_bytes()) {
+        return Ok(());
+    }
+    sqlite::write(conn, |tx| {
+        tx.execute("UPDATE own SET device = ?1", [device.as_bytes()])?;
+        tx.execute(
+            "UPDATE envelopes SET own = device = ?1",
+            [device.as_bytes()],
+        )?;
+        Ok(())
+    })
+}
+
+impl ReplicaStore for SqliteReplica {
+    type Error = StoreError;
+
+    fn meta(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut statement = self.conn.prepare_cached(META)?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, StoreError> {
+        docs::doc(&self.conn, &self.documents, doc)
+    }
+
+    fn list(&self) -> Result<Vec<DocRow>, StoreError> {
+        docs::list(&self.conn)
+    }
+
+    fn envelope(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<EnvelopeRow>, StoreError> {
+        let key = (device.as_bytes(), incarnation, int(n)?);
+        Ok(queue::envelopes(&self.conn, queue::ENVELOPE, key)?.pop())
+    }
+
+    fn envelopes_from(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let (from, limit) = (int(from)?, queue::limit_of(limit));
+        let params = (device.as_bytes(), incarnation, from, limit);
+        queue::envelopes(&self.conn, queue::CHAIN, params)
+    }
+
+    fn open_envelopes_of(&self, doc: &DocId) -> Result<Vec<EnvelopeRow>, StoreError> {
+        queue::envelopes(&self.conn, queue::OPEN_ENVELOPES, [doc.as_bytes()])
+    }
+
+    fn carried(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let params = (device.as_bytes(), incarnation, queue::limit_of(limit));
+        queue::envelopes(&self.conn, queue::CARRIED, params)
+    }
+
+    fn unsent(&self, _: &DeviceId) -> Result<(u64, Option<i64>), StoreError> {
+        queue::unsent(&self.conn)
+    }
+
+    fn intent(&self, id: &RecordId) -> Result<Option<IntentRow>, StoreError> {
+        Ok(queue::intents(&self.conn, queue::INTENT, [id.as_bytes()])?.pop())
+    }
+
+    fn to_correct(&self) -> Result<Vec<IntentRow>, StoreError> {
+        queue::intents(&self.conn, queue::TO_CORRECT, [])
+    }
+
+    fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, StoreError> {
+        queue::intents(&self.conn, queue::OPEN_INTENTS, [doc.as_bytes()])
+    }
+
+    fn digest(&self, scope: &Scope) -> Result<SetHash, StoreError> {
+        docs::digest(&self.conn, scope)
+    }
+
+    fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, StoreError> {
+        docs::docs_in(&self.conn, scope)
+    }
+
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        sqlite::write(&mut self.conn, |tx| {
+            writes.iter().try_for_each(|write| apply(tx, write))
+        })
+    }
+}
+
+fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
+    match write {
+        Write::Meta(meta) => {
+            tx.prepare_cached(PUT_META)?.execute([meta])?;
+            Ok(())
+        }
+        Write::Doc(row) => docs::put(tx, row),
+        Write::DropDoc(doc) => docs::drop_doc(tx, doc),
+        Write::Envelope(row) => queue::put_envelope(tx, row),
+        Write::DropEnvelope(device, incarnation, n) => {
+            queue::drop_envelope(tx, device, *incarnation, *n)
+        }
+        Write::Intent(row) => queue::put_intent(tx, row),
+        Write::Receipt(receipt) => queue::put_receipt(tx, receipt),
+        Write::Digest(scope, digest) => docs::put_digest(tx, scope, digest),
+        Write::DropDigest(scope) => docs::drop_digest(tx, scope),
+    }
+}
+
+/// A number as SQLite keeps it. Ours stay far below 2^63; a stranger's beyond that is not stored.
+fn int(value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|error| StoreError::Backend(Box::new(error)))
+}
+
+/// A stored number; negative ones were not stored by us.
+fn uint(value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Damaged)
+}
+
+#[cfg(test)]
+mod tests;
