@@ -1,4 +1,22 @@
 //! The relay: takes in, orders and signs a city's petitions, and serves its console.
+//!
+//! This part is the shell around the relay core. The core hands in a [`desk::Desk`]
+//! (what an operator sees and does) and a router for devices; [`serve::run`] gives them
+//! listeners, TLS under the city's own root ([`tls`]), sign-in ([`auth`]), the console's
+//! JSON and event streams ([`http`]), health, metrics and an orderly end. One typed
+//! [`config::Config`] bounds all of it.
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod desk;
+pub mod gate;
+pub mod http;
+mod intake;
+pub mod logging;
+pub mod metrics;
+pub mod serve;
 pub mod storage;
+pub mod strings;
+pub mod tls;

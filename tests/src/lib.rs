@@ -1,1 +1,2 @@
 //! Whole-system tests, simulation and benchmarks
+#![forbid(unsafe_code)]

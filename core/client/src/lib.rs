@@ -1,1 +1,2 @@
 //! The device runtime: a replica that syncs by itself over WebSockets
+#![forbid(unsafe_code)]

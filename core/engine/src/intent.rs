@@ -88,9 +88,15 @@ impl NewPetition {
             (field::CROSS2, text(&self.cross2)),
             (field::BLOCK, number(self.block)),
             (field::SECTOR, number(self.sector)),
-            (field::POSITION, self.position.map(|p| ScalarValue::Bytes(codec::encode(&p)))),
+            (
+                field::POSITION,
+                self.position.map(|p| ScalarValue::Bytes(codec::encode(&p))),
+            ),
             (field::PRIORITY, priority),
-            (field::PETITIONER, self.petitioner.map(|h| ScalarValue::Bytes(h.0.to_vec()))),
+            (
+                field::PETITIONER,
+                self.petitioner.map(|h| ScalarValue::Bytes(h.0.to_vec())),
+            ),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -182,7 +188,10 @@ pub struct RecordDraft {
 
 impl From<&Record> for RecordDraft {
     fn from(record: &Record) -> Self {
-        Self { map: record.map().to_owned(), bytes: record.encode() }
+        Self {
+            map: record.map().to_owned(),
+            bytes: record.encode(),
+        }
     }
 }
 

@@ -8,8 +8,8 @@
 
 pub mod answer;
 pub mod codec;
-pub mod document;
 pub mod digest;
+pub mod document;
 pub mod envelope;
 pub mod fold;
 pub mod gate;
@@ -20,6 +20,7 @@ pub mod keys;
 pub mod limits;
 pub mod policy;
 pub mod record;
+pub mod relay;
 pub mod replica;
 pub mod seal;
 pub mod summary;

@@ -102,7 +102,10 @@ impl From<Rule> for Denial {
 }
 
 fn deny<T>(rule: Rule, field: &str) -> Result<T, Denial> {
-    Err(Denial { rule, field: Some(field.to_owned()) })
+    Err(Denial {
+        rule,
+        field: Some(field.to_owned()),
+    })
 }
 
 /// The author, as the grant tells it.
@@ -125,7 +128,9 @@ pub struct Facts {
 impl Facts {
     /// Whether the author may hold a document in these scopes: by the grant, or as its author.
     pub fn covers(&self, scopes: &[Scope]) -> bool {
-        scopes.iter().any(|s| self.scopes.contains(s) || *s == Scope::Author(self.user))
+        scopes
+            .iter()
+            .any(|s| self.scopes.contains(s) || *s == Scope::Author(self.user))
     }
 }
 
@@ -168,7 +173,9 @@ fn check_creation(facts: &Facts, change: &DecodedChange) -> Result<(), Denial> {
             Obj::Root => check_field(facts, name, put(op, name)?)?,
             Obj::Id(object) => {
                 let map = maps.iter().find(|(_, id)| id == object);
-                let Some((map, _)) = map else { return deny(Rule::ForbiddenOperation, name) };
+                let Some((map, _)) = map else {
+                    return deny(Rule::ForbiddenOperation, name);
+                };
                 let record = check_record(facts, map, op)?;
                 match record {
                     Record::Event(event) if event.kind == EventKind::Recorded && !recorded => {
@@ -191,7 +198,9 @@ fn check_creation(facts: &Facts, change: &DecodedChange) -> Result<(), Denial> {
 }
 
 fn check_update(facts: &Facts, view: &PetitionView, change: &DecodedChange) -> Result<(), Denial> {
-    let summary = view.summary().map_err(|_| Denial::from(Rule::UnknownDocument))?;
+    let summary = view
+        .summary()
+        .map_err(|_| Denial::from(Rule::UnknownDocument))?;
     if !facts.covers(&summary.scopes()) {
         return Err(Rule::OutOfScope.into());
     }
@@ -210,7 +219,9 @@ fn check_update(facts: &Facts, view: &PetitionView, change: &DecodedChange) -> R
             }
             Obj::Id(object) => {
                 let map = view.maps.iter().find(|(_, id)| *id == object);
-                let Some((map, _)) = map else { return deny(Rule::ForbiddenOperation, name) };
+                let Some((map, _)) = map else {
+                    return deny(Rule::ForbiddenOperation, name);
+                };
                 if view.has_record(map, name) {
                     return deny(Rule::BadRecord, map);
                 }
@@ -231,13 +242,10 @@ const EDITABLE: [&str; 6] = [
     field::POSITION,
 ];
 
-fn check_edit(
-    facts: &Facts,
-    view: &PetitionView,
-    op: &Op,
-    name: &str,
-) -> Result<(), Denial> {
-    let author = view.recorded().is_some_and(|entry| entry.record.by.user == facts.user);
+fn check_edit(facts: &Facts, view: &PetitionView, op: &Op, name: &str) -> Result<(), Denial> {
+    let author = view
+        .recorded()
+        .is_some_and(|entry| entry.record.by.user == facts.user);
     if !author && !matches!(facts.role, Role::Operator | Role::Supervisor) {
         return deny(Rule::RoleMayNot, name);
     }
@@ -274,9 +282,8 @@ fn put<'o>(op: &'o Op, name: &str) -> Result<&'o Value, Denial> {
 /// Types and sizes of the root's scalars. Unknown names of a newer app pass if they are scalars of
 /// bounded size: they survive a round trip through this version.
 fn check_field(facts: &Facts, name: &str, value: &Value) -> Result<(), Denial> {
-    let reference = |bytes: &[u8]| {
-        crate::codec::decode::<CatalogRef>(bytes).is_ok_and(|r| r.name.len() <= 200)
-    };
+    let reference =
+        |bytes: &[u8]| crate::codec::decode::<CatalogRef>(bytes).is_ok_and(|r| r.name.len() <= 200);
     let good = match (name, value) {
         (field::SCHEMA, Value::Uint(version)) if *version > u64::from(SCHEMA) => {
             return deny(Rule::NewerSchema, name);
@@ -299,11 +306,10 @@ fn check_field(facts: &Facts, name: &str, value: &Value) -> Result<(), Denial> {
             true
         }
         (field::BLOCK | field::SECTOR, Value::Uint(id)) => u32::try_from(*id).is_ok(),
-        (field::POSITION, Value::Bytes(bytes)) => {
-            crate::codec::decode::<Position>(bytes).is_ok_and(|p| {
+        (field::POSITION, Value::Bytes(bytes)) => crate::codec::decode::<Position>(bytes)
+            .is_ok_and(|p| {
                 p.lat_e7.unsigned_abs() <= 900_000_000 && p.lon_e7.unsigned_abs() <= 1_800_000_000
-            })
-        }
+            }),
         (field::PRIORITY, Value::Uint(level)) => *level <= 2,
         (field::PETITIONER, Value::Bytes(bytes)) => bytes.len() == 32,
         (name, value) if !is_known(name) => match value {
@@ -314,14 +320,31 @@ fn check_field(facts: &Facts, name: &str, value: &Value) -> Result<(), Denial> {
         },
         _ => false,
     };
-    if good { Ok(()) } else { deny(Rule::BadValue, name) }
+    if good {
+        Ok(())
+    } else {
+        deny(Rule::BadValue, name)
+    }
 }
 
 fn is_known(name: &str) -> bool {
     [
-        field::SCHEMA, field::DOC, field::TITLE, field::DESCRIPTION, field::CHANNEL, field::KIND,
-        field::AGENCY, field::SERVICE, field::NEIGHBORHOOD, field::STREET, field::CROSS1,
-        field::CROSS2, field::BLOCK, field::SECTOR, field::POSITION, field::PRIORITY,
+        field::SCHEMA,
+        field::DOC,
+        field::TITLE,
+        field::DESCRIPTION,
+        field::CHANNEL,
+        field::KIND,
+        field::AGENCY,
+        field::SERVICE,
+        field::NEIGHBORHOOD,
+        field::STREET,
+        field::CROSS1,
+        field::CROSS2,
+        field::BLOCK,
+        field::SECTOR,
+        field::POSITION,
+        field::PRIORITY,
         field::PETITIONER,
     ]
     .contains(&name)
@@ -329,15 +352,16 @@ fn is_known(name: &str) -> bool {
 
 /// No NUL and no bidirectional overrides: text that shows other than it reads.
 fn is_clean(text: &str) -> bool {
-    let hides = |c: char| {
-        c == '\0' || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
+    let hides =
+        |c: char| c == '\0' || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     text.len() <= TEXT_BYTES && !text.chars().any(hides)
 }
 
 fn check_record(facts: &Facts, map: &str, op: &Op) -> Result<Record, Denial> {
     let name = map_key(op)?;
-    let id = RecordId::from_key(name).ok().filter(|id| id.belongs_to(&facts.device));
+    let id = RecordId::from_key(name)
+        .ok()
+        .filter(|id| id.belongs_to(&facts.device));
     if id.is_none() || !op.pred.is_empty() {
         return deny(Rule::BadRecord, map);
     }
@@ -347,7 +371,9 @@ fn check_record(facts: &Facts, map: &str, op: &Op) -> Result<Record, Denial> {
     if bytes.len() > RECORD_BYTES {
         return deny(Rule::BadValue, map);
     }
-    let Some(record) = Record::decode(map, bytes) else { return deny(Rule::BadRecord, map) };
+    let Some(record) = Record::decode(map, bytes) else {
+        return deny(Rule::BadRecord, map);
+    };
     let By { user, role, .. } = *record.by();
     if user != facts.user || role != facts.role {
         return deny(Rule::ForeignRecord, map);
@@ -359,13 +385,18 @@ fn check_record(facts: &Facts, map: &str, op: &Op) -> Result<Record, Denial> {
 fn check_texts(record: &Record) -> Result<(), Denial> {
     let good = match record {
         Record::Comment(comment) => !comment.text.trim().is_empty() && is_clean(&comment.text),
-        Record::Event(event) => {
-            [&event.reason, &event.note].into_iter().flatten().all(|text| is_clean(text))
-        }
+        Record::Event(event) => [&event.reason, &event.note]
+            .into_iter()
+            .flatten()
+            .all(|text| is_clean(text)),
         Record::Attachment(file) => file.media_type.len() <= 100,
         Record::Link(_) => true,
     };
-    if good { Ok(()) } else { deny(Rule::BadValue, record.map()) }
+    if good {
+        Ok(())
+    } else {
+        deny(Rule::BadValue, record.map())
+    }
 }
 
 /// May this person add this record to a petition that they saw like this?
@@ -388,9 +419,10 @@ fn check_event(facts: &Facts, seen: &PetitionView, event: &Event) -> Result<(), 
     let complete = match event.kind {
         EventKind::Referred | EventKind::ReferralProposed => event.agency.is_some(),
         EventKind::FinalState => event.outcome.is_some(),
-        EventKind::NotApplicable | EventKind::NotYet => {
-            event.reason.as_ref().is_some_and(|reason| !reason.trim().is_empty())
-        }
+        EventKind::NotApplicable | EventKind::NotYet => event
+            .reason
+            .as_ref()
+            .is_some_and(|reason| !reason.trim().is_empty()),
         EventKind::Assigned => event.crew.is_some(),
         _ => true,
     };
@@ -403,7 +435,9 @@ fn check_event(facts: &Facts, seen: &PetitionView, event: &Event) -> Result<(), 
 /// Who may do what, by kind of event (domain §1, §2).
 fn may(facts: &Facts, seen: &PetitionView, kind: EventKind) -> bool {
     use EventKind as K;
-    let own = seen.recorded().is_some_and(|entry| entry.record.by.user == facts.user);
+    let own = seen
+        .recorded()
+        .is_some_and(|entry| entry.record.by.user == facts.user);
     match facts.role {
         Role::Supervisor => kind != K::Recorded,
         Role::Operator => matches!(
@@ -442,7 +476,9 @@ fn check_state(seen: &PetitionView, kind: EventKind) -> Result<(), Rule> {
 
 /// The kinds of events that this person may add now: what a screen offers.
 pub fn allowed_events(facts: &Facts, seen: &PetitionView) -> Vec<EventKind> {
-    let in_scope = seen.summary().is_ok_and(|summary| facts.covers(&summary.scopes()));
+    let in_scope = seen
+        .summary()
+        .is_ok_and(|summary| facts.covers(&summary.scopes()));
     EventKind::ALL
         .into_iter()
         .filter(|kind| in_scope && may(facts, seen, *kind) && check_state(seen, *kind).is_ok())

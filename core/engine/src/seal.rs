@@ -66,9 +66,17 @@ impl Petitioner {
             _ => 2,
         };
         let (given, cut) = words.split_at(words.len() - surnames);
-        let initials =
-            cut.iter().filter_map(|word| word.chars().next()).map(|c| format!("{c}."));
-        given.iter().map(|w| (*w).to_owned()).chain(initials).collect::<Vec<_>>().join(" ").to_uppercase()
+        let initials = cut
+            .iter()
+            .filter_map(|word| word.chars().next())
+            .map(|c| format!("{c}."));
+        given
+            .iter()
+            .map(|w| (*w).to_owned())
+            .chain(initials)
+            .collect::<Vec<_>>()
+            .join(" ")
+            .to_uppercase()
     }
 }
 
@@ -124,9 +132,18 @@ pub fn seal(
     entropy.fill(&mut salt);
     entropy.fill(&mut nonce);
     entropy.fill(data_key.as_mut());
-    let plain = Zeroizing::new(codec::encode(&Opening { salt, petitioner: petitioner.clone() }));
+    let plain = Zeroizing::new(codec::encode(&Opening {
+        salt,
+        petitioner: petitioner.clone(),
+    }));
     let ciphertext = XChaCha20Poly1305::new(&(*data_key).into())
-        .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: capture.as_bytes() })
+        .encrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: &plain,
+                aad: capture.as_bytes(),
+            },
+        )
         .map_err(|_| SealError::BadKey)?;
     let (encapped, wrapped_key) =
         hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
@@ -138,8 +155,12 @@ pub fn seal(
             &mut HpkeRng(entropy),
         )
         .map_err(|_| SealError::BadKey)?;
-    let sealed =
-        Sealed { encapped: encapped.to_bytes().to_vec(), wrapped_key, nonce, ciphertext };
+    let sealed = Sealed {
+        encapped: encapped.to_bytes().to_vec(),
+        wrapped_key,
+        nonce,
+        ciphertext,
+    };
     Ok((commitment(&plain), codec::encode(&sealed)))
 }
 
@@ -166,13 +187,15 @@ pub fn open(
         )
         .map_err(|_| SealError::Unreadable)?,
     );
-    let cipher =
-        XChaCha20Poly1305::new_from_slice(&data_key).map_err(|_| SealError::Unreadable)?;
+    let cipher = XChaCha20Poly1305::new_from_slice(&data_key).map_err(|_| SealError::Unreadable)?;
     let plain = Zeroizing::new(
         cipher
             .decrypt(
                 &XNonce::from(sealed.nonce),
-                Payload { msg: &sealed.ciphertext, aad: capture.as_bytes() },
+                Payload {
+                    msg: &sealed.ciphertext,
+                    aad: capture.as_bytes(),
+                },
             )
             .map_err(|_| SealError::Unreadable)?,
     );
@@ -239,11 +262,20 @@ mod tests {
         let (secret, public) = key_pair(&[5; 32]);
         let capture = RecordId::new(&DeviceId::of_key(&[1; 32]), 1);
         let other = RecordId::new(&DeviceId::of_key(&[1; 32]), 2);
-        let ana = Petitioner { name: "Ana Pérez Gómez".into(), ..Petitioner::default() };
+        let ana = Petitioner {
+            name: "Ana Pérez Gómez".into(),
+            ..Petitioner::default()
+        };
         let (hash, content) = seal(&ana, &capture, &public, &mut Counting(1)).unwrap();
         assert_eq!(open(&content, &capture, &hash, &secret), Ok(ana));
-        assert_eq!(open(&content, &other, &hash, &secret), Err(SealError::Unreadable));
-        assert_eq!(open(&content, &capture, &hash, &[9; 32]), Err(SealError::Unreadable));
+        assert_eq!(
+            open(&content, &other, &hash, &secret),
+            Err(SealError::Unreadable)
+        );
+        assert_eq!(
+            open(&content, &capture, &hash, &[9; 32]),
+            Err(SealError::Unreadable)
+        );
         let foreign = open(&content, &capture, &Hash([0; 32]), &secret);
         assert_eq!(foreign, Err(SealError::ForeignData));
     }
@@ -251,9 +283,16 @@ mod tests {
     #[test]
     fn names_are_masked_as_the_city_shows_them() {
         let masked = |name: &str| {
-            Petitioner { name: name.into(), ..Petitioner::default() }.masked_name()
+            Petitioner {
+                name: name.into(),
+                ..Petitioner::default()
+            }
+            .masked_name()
         };
-        assert_eq!(masked("Fernando del Rosario Álvarez Torres"), "FERNANDO DEL ROSARIO Á. T.");
+        assert_eq!(
+            masked("Fernando del Rosario Álvarez Torres"),
+            "FERNANDO DEL ROSARIO Á. T."
+        );
         assert_eq!(masked("Osvaldo Fuentes"), "OSVALDO F.");
         assert_eq!(masked("Ana"), "ANA");
         assert_eq!(masked(""), "");

@@ -8,10 +8,13 @@ mod support {
 
 use automerge::marks::{ExpandMark, Mark};
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, AutoCommit, Change, ExpandedChange, ObjType, ROOT, ScalarValue, legacy};
+use automerge::{
+    ActorId, AutoCommit, Automerge, Change, ExpandedChange, ObjType, ROOT, ScalarValue, legacy,
+};
 use manzana_engine::gate::chunk::{
     Action, ActorBytes, ChunkError, DecodedChange, Key, Obj, Op, OpId, Value, decode_change,
 };
+use manzana_engine::gate::fit::{Misfit, check_fit};
 use proptest::prelude::*;
 use support::attacks;
 
@@ -33,6 +36,18 @@ fn check_change(change: &Change) {
     assert_eq!(ours.time, change.timestamp());
     assert_eq!(ours.message.as_deref(), change.message());
     assert_eq!(ours.ops, expected_ops(&change.decode(), ours.actor));
+}
+
+/// Builds a document again, change by change, and checks that each fits what is there, and fits
+/// no more once it is in.
+fn check_fits(doc: &mut AutoCommit) {
+    let mut again = Automerge::new();
+    for change in doc.get_changes(&[]) {
+        let decoded = decode_change(change.raw_bytes()).unwrap();
+        assert_eq!(check_fit(&again, &decoded), Ok(()));
+        again.apply_changes([change]).unwrap();
+        assert_eq!(check_fit(&again, &decoded), Err(Misfit::AlreadyKnown));
+    }
 }
 
 fn expected_ops(change: &ExpandedChange, actor: ActorBytes) -> Vec<Op> {
@@ -361,6 +376,7 @@ proptest! {
         let mut authors = Authors::new();
         steps.into_iter().for_each(|step| authors.take(step));
         authors.docs.iter_mut().for_each(check);
+        authors.docs.iter_mut().for_each(check_fits);
     }
 
     #[test]

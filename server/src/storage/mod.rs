@@ -21,6 +21,7 @@ use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{
     Actor, CatalogId, DeviceId, DocId, GrantId, Hash, RecordId, Seq, UserId,
 };
+pub use manzana_engine::relay::Move;
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
 
@@ -58,6 +59,26 @@ pub enum StorageError {
 
 /// Result of a storage operation.
 pub type Result<T> = std::result::Result<T, StorageError>;
+
+/// How a city's folios are written, told at the first start and kept as settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CityFormat {
+    /// The first folio that is issued.
+    pub first_folio: u64,
+    /// What folios begin with ("SIAC-").
+    pub folio_prefix: String,
+    /// Digits of a folio, filled with zeros on the left.
+    pub folio_width: u8,
+}
+
+impl CityFormat {
+    /// Setting: [`CityFormat::first_folio`] in decimal digits.
+    pub const FIRST_FOLIO: &'static str = "first_folio";
+    /// Setting: [`CityFormat::folio_prefix`] as UTF-8.
+    pub const FOLIO_PREFIX: &'static str = "folio_prefix";
+    /// Setting: [`CityFormat::folio_width`] in decimal digits.
+    pub const FOLIO_WIDTH: &'static str = "folio_width";
+}
 
 /// Where the city's log stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +131,7 @@ impl Default for ChainHead {
 pub struct DocState {
     /// The document.
     pub doc: DocId,
-    /// `save_nocompress` of it.
+    /// `save_nocompress` of it; empty from `list` and `changed_since`, which open no document.
     pub saved: Bytes,
     /// Its summary.
     pub summary: Summary,
@@ -211,17 +232,6 @@ pub struct CommitBatch {
     pub envelopes: Vec<EnvelopeCommit>,
     /// The final bytes of each changed document.
     pub docs: Vec<DocWrite>,
-}
-
-/// How a change moved a document with respect to one scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
-    /// In the scope before and after.
-    Stay,
-    /// Entered the scope.
-    Enter,
-    /// Left the scope.
-    Leave,
 }
 
 /// A row of the city's log, with its moves in all scopes it touches (or in those asked for).
@@ -357,9 +367,14 @@ pub trait RelayStore: Send + Sync + 'static {
     /// Where the log stands.
     async fn head(&self) -> Result<Head>;
     /// Writes a batch; assigns places and folios, derives scope moves and digests, keeps answers.
+    ///
+    /// What the caller should never ask (an envelope that does not follow its chain, a change that is
+    /// in the log already, another's actor, a document changed without bytes…) is `Backend`, and
+    /// nothing is written. A hash once dead may still be accepted: somebody else may have sent the
+    /// same bytes without a right to.
     async fn commit_batch(&self, batch: CommitBatch) -> Result<Committed>;
 
-    /// Documents without their bytes being opened; unknown ones are absent.
+    /// Documents with their saved bytes; unknown ones are absent.
     async fn docs(&self, ids: &[DocId]) -> Result<BTreeMap<DocId, DocState>>;
     /// How far a chain is held.
     async fn chain(&self, device: &DeviceId, incarnation: u32) -> Result<ChainHead>;
@@ -370,6 +385,13 @@ pub trait RelayStore: Send + Sync + 'static {
         incarnation: u32,
         n: u64,
     ) -> Result<Option<Hash>>;
+    /// The latest answers of a stored envelope's groups, with its hash.
+    async fn envelope_answers(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<(Hash, Vec<Answer>)>>;
     /// What became of these changes; unknown ones are absent.
     async fn fates(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Fate>>;
     /// To which (device, incarnation) these actors are bound; unused ones are absent.
@@ -389,8 +411,9 @@ pub trait RelayStore: Send + Sync + 'static {
     /// The device has all answers up to this number: they may be forgotten.
     async fn answers_seen(&self, device: &DeviceId, up_to: u64) -> Result<()>;
 
-    /// Log rows after `after` that touch any of the scopes, in order, at most `limit`, with their moves
-    /// in those scopes; and the place up to which this answer is complete.
+    /// Log rows after `after` that touch any of the scopes, in order, at most `limit` and some MiB of
+    /// changes, with their moves in those scopes; and the place up to which this answer is complete:
+    /// the log's head when nothing is left out.
     async fn log_after(
         &self,
         scopes: &[Scope],
@@ -408,13 +431,14 @@ pub trait RelayStore: Send + Sync + 'static {
     /// The digests of scopes at the head of the log; scopes without documents have the empty digest.
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)>;
 
-    /// The console's list.
+    /// The console's list: petitions without their bytes.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>>;
-    /// Documents of a kind (catalogs), all of them.
+    /// The catalogs, all of them, with their saved bytes.
     async fn catalogs(&self) -> Result<Vec<DocState>>;
-    /// Documents whose last change lies after `after`, by that place, at most `limit`.
+    /// Documents whose last change lies after `after`, by that place, at most `limit`, without bytes.
     async fn changed_since(&self, after: Seq, limit: usize) -> Result<Vec<DocState>>;
-    /// A detached part's encoded bytes, for those who may read it.
+    /// A document's detached parts (encoded), for those who may read them: those that came with an
+    /// accepted change of this document, in order.
     async fn parts(&self, doc: &DocId, kind: PartKind) -> Result<Vec<Bytes>>;
     /// The city time at which a log row was taken in, for clamping dates: by document and change.
     async fn accepted_times(&self, doc: &DocId) -> Result<BTreeMap<Hash, i64>>;
@@ -425,10 +449,10 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn desk_of(&self, user: UserId) -> Result<Option<DeviceRecord>>;
     /// Inserts or replaces a device. A different device with the same tag is `Exists`.
     async fn put_device(&self, device: &DeviceRecord) -> Result<()>;
-    /// Marks a device revoked.
+    /// Marks a device revoked; the first time counts. `Missing` when it is not known.
     async fn revoke_device(&self, id: &DeviceId, at: i64) -> Result<()>;
 
-    /// Keeps an invite.
+    /// Keeps an invite; `Exists` when there is one with this code.
     async fn put_invite(&self, invite: &Invite) -> Result<()>;
     /// Takes an invite: it can be taken once, and not after `now`. `Missing` otherwise.
     async fn take_invite(&self, code_hash: &Hash, now: i64) -> Result<Invite>;
@@ -443,6 +467,8 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn put_session(&self, session: &SessionRow) -> Result<()>;
     /// A session.
     async fn session(&self, token_hash: &Hash) -> Result<Option<SessionRow>>;
+    /// Ends all sessions last used before this time, milliseconds UTC.
+    async fn delete_sessions_before(&self, used_at: i64) -> Result<()>;
     /// Ends a session.
     async fn delete_session(&self, token_hash: &Hash) -> Result<()>;
 

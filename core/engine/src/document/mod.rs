@@ -11,6 +11,8 @@ pub use view::{FieldValues, PetitionView, RecordEntry};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, ReadDoc, ScalarValue, hydrate};
 
+use crate::gate::chunk::DecodedChange;
+use crate::gate::fit::{Misfit, check_fit};
 use crate::ids::{Actor, DocId, Hash, RecordId};
 use crate::intent::{Edit, NewPetition};
 use crate::record::{Event, RECORD_MAPS, Record};
@@ -113,7 +115,9 @@ impl Document {
         if saved.is_empty() || saved.len() > 4 * crate::limits::DOC_BYTES {
             return Err(DocumentError::Unreadable);
         }
-        Automerge::load(saved).map(Self).map_err(|_| DocumentError::Unreadable)
+        Automerge::load(saved)
+            .map(Self)
+            .map_err(|_| DocumentError::Unreadable)
     }
 
     /// The bytes to keep: uncompressed, so that packs compress better.
@@ -128,7 +132,9 @@ impl Document {
 
     /// Whether the document holds this change.
     pub fn has(&self, hash: &Hash) -> bool {
-        self.0.get_change_meta_by_hash(&ChangeHash(hash.0)).is_some()
+        self.0
+            .get_change_meta_by_hash(&ChangeHash(hash.0))
+            .is_some()
     }
 
     /// Applies one change chunk; a change that is there already does nothing.
@@ -138,14 +144,24 @@ impl Document {
         if self.has(&hash) {
             return Ok(hash);
         }
-        let missing: Vec<Hash> =
-            change.deps().iter().map(|d| Hash(d.0)).filter(|d| !self.has(d)).collect();
+        let missing: Vec<Hash> = change
+            .deps()
+            .iter()
+            .map(|d| Hash(d.0))
+            .filter(|d| !self.has(d))
+            .collect();
         if !missing.is_empty() {
             return Err(DocumentError::MissingDeps(missing));
         }
-        self.0.apply_changes([change]).map_err(|_| DocumentError::Unappliable)?;
+        self.0
+            .apply_changes([change])
+            .map_err(|_| DocumentError::Unappliable)?;
         // An orphan would be queued in silence: the new change must be among the heads.
-        if self.heads().contains(&hash) { Ok(hash) } else { Err(DocumentError::Unappliable) }
+        if self.heads().contains(&hash) {
+            Ok(hash)
+        } else {
+            Err(DocumentError::Unappliable)
+        }
     }
 
     /// The document as of earlier heads, ready to be changed there.
@@ -156,7 +172,10 @@ impl Document {
         let heads: Vec<ChangeHash> = heads.iter().map(|h| ChangeHash(h.0)).collect();
         // `fork_at` draws a random actor that is never used: each change sets its own first.
         #[allow(clippy::disallowed_methods)]
-        self.0.fork_at(&heads).map(Self).map_err(|_| DocumentError::UnknownHeads)
+        self.0
+            .fork_at(&heads)
+            .map(Self)
+            .map_err(|_| DocumentError::UnknownHeads)
     }
 
     /// The last change that this actor made here, if any: the next one must come after it.
@@ -169,12 +188,12 @@ impl Document {
             .max()
     }
 
-    /// Number of operations up to the newest: the next change's first operation follows it, when it is
-    /// made on these deps. `None` when one of them is not here.
-    pub fn max_op_at(&self, deps: &[Hash]) -> Option<u64> {
-        deps.iter()
-            .map(|dep| self.0.get_change_meta_by_hash(&ChangeHash(dep.0)).map(|meta| meta.max_op))
-            .try_fold(0, |max, op| op.map(|op| max.max(op)))
+    /// Whether a decoded change can be applied here without harm.
+    ///
+    /// # Errors
+    /// The first reason why not; of all only a missing dependency can pass with time.
+    pub fn check_fit(&self, change: &DecodedChange) -> Result<(), Misfit> {
+        check_fit(&self.0, change)
     }
 
     /// Creates a petition: the one change without deps, whose hash makes the document's id.
@@ -222,11 +241,9 @@ impl Document {
         }
         let key = id.key();
         self.change(actor, |tx| {
-            targets
-                .iter()
-                .try_for_each(|(map, bytes)| {
-                    tx.put(map, key.as_str(), ScalarValue::Bytes(bytes.clone()))
-                })
+            targets.iter().try_for_each(|(map, bytes)| {
+                tx.put(map, key.as_str(), ScalarValue::Bytes(bytes.clone()))
+            })
         })
     }
 
@@ -234,22 +251,9 @@ impl Document {
     pub fn edit(&mut self, actor: Actor, edits: &[Edit]) -> Result<MadeChange, DocumentError> {
         let fields: Vec<_> = edits.iter().map(Edit::field).collect();
         self.change(actor, |tx| {
-            fields.iter().try_for_each(|(name, value)| tx.put(ROOT, *name, value.clone()))
-        })
-    }
-
-    /// Puts entries into a catalog, over those they replace.
-    pub(crate) fn put_items(
-        &mut self,
-        actor: Actor,
-        items: &[(String, Vec<u8>)],
-    ) -> Result<MadeChange, DocumentError> {
-        let map = self.0.get(ROOT, field::ITEMS).ok().flatten();
-        let (_, map) = map.ok_or(DocumentError::NotAPetition)?;
-        self.change(actor, |tx| {
-            items.iter().try_for_each(|(key, bytes)| {
-                tx.put(&map, key.as_str(), ScalarValue::Bytes(bytes.clone()))
-            })
+            fields
+                .iter()
+                .try_for_each(|(name, value)| tx.put(ROOT, *name, value.clone()))
         })
     }
 
@@ -275,20 +279,21 @@ impl Document {
         self.0
             .get_changes(&[])
             .iter()
-            .map(|c| MadeChange { hash: Hash(c.hash().0), bytes: c.raw_bytes().to_vec() })
+            .map(|c| MadeChange {
+                hash: Hash(c.hash().0),
+                bytes: c.raw_bytes().to_vec(),
+            })
             .collect()
     }
 
     /// Number of changes and of distinct actors.
     pub fn size(&self) -> (usize, usize) {
         let metas = self.0.get_changes_meta(&[]);
-        let actors: std::collections::BTreeSet<_> =
-            metas.iter().map(|meta| meta.actor.to_bytes().to_vec()).collect();
+        let actors: std::collections::BTreeSet<_> = metas
+            .iter()
+            .map(|meta| meta.actor.to_bytes().to_vec())
+            .collect();
         (metas.len(), actors.len())
-    }
-
-    pub(crate) fn inner(&self) -> &Automerge {
-        &self.0
     }
 
     fn change(
@@ -303,8 +308,14 @@ impl Document {
         write(&mut tx).map_err(|_| DocumentError::Unappliable)?;
         let (hash, _) = tx.commit_with(CommitOptions::default().with_time(0));
         let hash = hash.ok_or(DocumentError::Unappliable)?;
-        let change = self.0.get_change_by_hash(&hash).ok_or(DocumentError::Unappliable)?;
-        Ok(MadeChange { hash: Hash(hash.0), bytes: change.raw_bytes().to_vec() })
+        let change = self
+            .0
+            .get_change_by_hash(&hash)
+            .ok_or(DocumentError::Unappliable)?;
+        Ok(MadeChange {
+            hash: Hash(hash.0),
+            bytes: change.raw_bytes().to_vec(),
+        })
     }
 }
 
@@ -319,5 +330,8 @@ fn sorted(heads: Vec<ChangeHash>) -> Vec<Hash> {
 pub(crate) fn std_map(
     fields: Vec<(&str, ScalarValue)>,
 ) -> std::collections::HashMap<String, hydrate::Value> {
-    fields.into_iter().map(|(k, v)| (k.to_owned(), hydrate::Value::Scalar(v))).collect()
+    fields
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), hydrate::Value::Scalar(v)))
+        .collect()
 }

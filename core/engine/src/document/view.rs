@@ -101,12 +101,16 @@ impl PetitionView {
 
     /// The event by which it was captured.
     pub fn recorded(&self) -> Option<&RecordEntry<Event>> {
-        self.events.iter().find(|entry| entry.record.kind == EventKind::Recorded)
+        self.events
+            .iter()
+            .find(|entry| entry.record.kind == EventKind::Recorded)
     }
 
     /// Whether a record with this key stands in the map.
     pub fn has_record(&self, map: &str, key: &str) -> bool {
-        let Ok(id) = RecordId::from_key(key) else { return false };
+        let Ok(id) = RecordId::from_key(key) else {
+            return false;
+        };
         match map {
             "events" => self.events.iter().any(|e| e.id == id),
             "comments" => self.comments.iter().any(|e| e.id == id),
@@ -123,7 +127,11 @@ impl PetitionView {
 
     /// Street and cross streets in one line, as the city writes them.
     pub fn location(&self) -> String {
-        let part = |name| self.text(name).map(str::trim).filter(|text| !text.is_empty());
+        let part = |name| {
+            self.text(name)
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+        };
         let street = part(field::STREET).unwrap_or_default();
         let between = match (part(field::CROSS1), part(field::CROSS2)) {
             (Some(a), Some(b)) => format!("ENTRE {a} Y {b}"),
@@ -198,7 +206,11 @@ impl PetitionView {
     }
 
     fn scalar(&self, name: &str) -> Option<&ScalarValue> {
-        self.fields.get(name)?.values.first().map(|(value, _)| value)
+        self.fields
+            .get(name)?
+            .values
+            .first()
+            .map(|(value, _)| value)
     }
 }
 
@@ -276,10 +288,16 @@ fn read_records(
         None => doc.keys(object).collect(),
     };
     for key in keys {
-        let Ok(id) = RecordId::from_key(&key) else { continue };
+        let Ok(id) = RecordId::from_key(&key) else {
+            continue;
+        };
         for (value, op) in all(doc, at, object, &key) {
-            let Some(bytes) = value.as_bytes() else { continue };
-            let Some(change) = op_id(&op).and_then(|op| history.change_of(&op)) else { continue };
+            let Some(bytes) = value.as_bytes() else {
+                continue;
+            };
+            let Some(change) = op_id(&op).and_then(|op| history.change_of(&op)) else {
+                continue;
+            };
             match Record::decode(map, bytes) {
                 Some(Record::Event(record)) => view.events.push(RecordEntry { id, change, record }),
                 Some(Record::Comment(record)) => {
@@ -313,9 +331,10 @@ fn all<'d>(
 fn op_id(id: &ObjId) -> Option<OpId> {
     match id {
         ObjId::Root => None,
-        ObjId::Id(counter, actor, _) => {
-            Some(OpId { counter: *counter, actor: ActorBytes::try_from(actor.to_bytes()).ok()? })
-        }
+        ObjId::Id(counter, actor, _) => Some(OpId {
+            counter: *counter,
+            actor: ActorBytes::try_from(actor.to_bytes()).ok()?,
+        }),
     }
 }
 
@@ -343,15 +362,27 @@ impl History {
             let i = history.hashes.len();
             index.insert(meta.hash.0, i);
             history.hashes.push(Hash(meta.hash.0));
-            history.parents.push(meta.deps.iter().filter_map(|d| index.get(&d.0).copied()).collect());
+            history.parents.push(
+                meta.deps
+                    .iter()
+                    .filter_map(|d| index.get(&d.0).copied())
+                    .collect(),
+            );
             if let Ok(actor) = ActorBytes::try_from(meta.actor.to_bytes()) {
-                history.spans.insert((actor, meta.max_op), (meta.start_op, i));
+                history
+                    .spans
+                    .insert((actor, meta.max_op), (meta.start_op, i));
             }
             history.max_op = history.max_op.max(meta.max_op);
         }
         history.included = u32::try_from(history.hashes.len()).unwrap_or(u32::MAX);
         if let Some(heads) = at {
-            history.restrict(heads.iter().filter_map(|h| index.get(&h.0).copied()).collect());
+            history.restrict(
+                heads
+                    .iter()
+                    .filter_map(|h| index.get(&h.0).copied())
+                    .collect(),
+            );
         }
         history
     }
@@ -365,7 +396,11 @@ impl History {
             }
         }
         self.included = u32::try_from(seen.iter().filter(|s| **s).count()).unwrap_or(u32::MAX);
-        let ops = self.spans.iter().filter(|(_, (_, i))| seen[*i]).map(|((_, op), _)| *op);
+        let ops = self
+            .spans
+            .iter()
+            .filter(|(_, (_, i))| seen[*i])
+            .map(|((_, op), _)| *op);
         self.max_op = ops.max().unwrap_or(0);
     }
 
@@ -379,8 +414,12 @@ impl History {
     }
 
     fn fold(&self, entries: &[RecordEntry<Event>]) -> State {
-        let position: BTreeMap<Hash, usize> =
-            self.hashes.iter().enumerate().map(|(i, hash)| (*hash, i)).collect();
+        let position: BTreeMap<Hash, usize> = self
+            .hashes
+            .iter()
+            .enumerate()
+            .map(|(i, hash)| (*hash, i))
+            .collect();
         let mut carried = vec![Vec::new(); self.hashes.len()];
         for (event, entry) in entries.iter().enumerate() {
             if let Some(change) = position.get(&entry.change) {

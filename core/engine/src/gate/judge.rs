@@ -124,7 +124,10 @@ pub enum Verdict {
 
 impl From<Denial> for Verdict {
     fn from(denial: Denial) -> Self {
-        Self::Refused { rule: denial.rule, field: denial.field }
+        Self::Refused {
+            rule: denial.rule,
+            field: denial.field,
+        }
     }
 }
 
@@ -278,7 +281,10 @@ pub fn judge(job: &Job) -> Result<Judged, DocumentError> {
         desk.docs.insert(*doc, Document::load(saved)?);
     }
     let groups = job.groups.iter().map(|group| desk.group(group)).collect();
-    Ok(Judged { groups, docs: desk.finish()? })
+    Ok(Judged {
+        groups,
+        docs: desk.finish()?,
+    })
 }
 
 /// The documents under judgement.
@@ -317,11 +323,20 @@ impl Desk {
             self.check_next(facts, doc, &change)?;
         }
         let document = self.docs.entry(doc).or_insert_with(Document::empty);
-        document.apply(raw).map_err(|_| Verdict::from(Rule::BadChange))?;
-        let view = document.view().map_err(|_| Verdict::from(Rule::BadChange))?;
+        document
+            .apply(raw)
+            .map_err(|_| Verdict::from(Rule::BadChange))?;
+        let view = document
+            .view()
+            .map_err(|_| Verdict::from(Rule::BadChange))?;
         let summary = view.summary().map_err(|_| Verdict::from(Rule::BadChange))?;
         self.changed.insert(doc, summary.heads.clone());
-        Ok(AcceptedEntry { hash, actor: Actor(*change.actor.as_bytes()), summary, created })
+        Ok(AcceptedEntry {
+            hash,
+            actor: Actor(*change.actor.as_bytes()),
+            summary,
+            created,
+        })
     }
 
     fn check_new(&self, facts: &Facts, doc: DocId, change: &DecodedChange) -> Result<(), Verdict> {
@@ -336,13 +351,21 @@ impl Desk {
 
     fn check_next(&self, facts: &Facts, doc: DocId, change: &DecodedChange) -> Result<(), Verdict> {
         let deps: Vec<Hash> = change.deps.iter().copied().map(Hash).collect();
-        let Some(document) = self.docs.get(&doc) else { return Err(Verdict::Waiting { deps }) };
-        let missing: Vec<Hash> = deps.iter().copied().filter(|dep| !document.has(dep)).collect();
+        let Some(document) = self.docs.get(&doc) else {
+            return Err(Verdict::Waiting { deps });
+        };
+        let missing: Vec<Hash> = deps
+            .iter()
+            .copied()
+            .filter(|dep| !document.has(dep))
+            .collect();
         if !missing.is_empty() {
             return Err(Verdict::Waiting { deps: missing });
         }
-        check_place(document, &deps, change)?;
-        let view = document.view_at(&deps).map_err(|_| Verdict::from(Rule::BadSequence))?;
+        check_place(document, change)?;
+        let view = document
+            .view_at(&deps)
+            .map_err(|_| Verdict::from(Rule::BadSequence))?;
         policy::check(facts, Some(&view), change).map_err(Verdict::from)
     }
 
@@ -350,31 +373,29 @@ impl Desk {
     fn finish(self) -> Result<Vec<JobDoc>, DocumentError> {
         let mut out = Vec::with_capacity(self.changed.len());
         for (doc, heads) in self.changed {
-            let Some(document) = self.docs.get(&doc) else { continue };
+            let Some(document) = self.docs.get(&doc) else {
+                continue;
+            };
             let saved = document.save();
             if saved.len() > DOC_BYTES || Document::load(&saved)?.heads() != heads {
                 return Err(DocumentError::Unreadable);
             }
-            out.push(JobDoc { doc, saved: saved.into() });
+            out.push(JobDoc {
+                doc,
+                saved: saved.into(),
+            });
         }
         Ok(out)
     }
 }
 
-/// Sequence number, first operation and the document's caps.
-fn check_place(
-    document: &Document,
-    deps: &[Hash],
-    change: &DecodedChange,
-) -> Result<(), Verdict> {
-    let last = document.last_of(&Actor(*change.actor.as_bytes()));
-    let follows = change.seq == last.map_or(1, |(seq, _)| seq + 1);
-    if !follows || document.max_op_at(deps) != change.start_op.checked_sub(1) {
-        return Err(Rule::BadSequence.into());
-    }
+/// Whether the change fits the document as it is, and the document's caps.
+fn check_place(document: &Document, change: &DecodedChange) -> Result<(), Verdict> {
+    document.check_fit(change).map_err(|_| Verdict::from(Rule::BadSequence))?;
     let (changes, actors) = document.size();
+    let known = change.seq > 1;
     let last_op = change.start_op + change.ops.len() as u64;
-    if last_op > DOC_OPS || changes >= DOC_CHANGES || (last.is_none() && actors >= DOC_ACTORS) {
+    if last_op > DOC_OPS || changes >= DOC_CHANGES || (!known && actors >= DOC_ACTORS) {
         return Err(Rule::DocumentFull.into());
     }
     Ok(())
@@ -390,7 +411,11 @@ pub fn author(job: &AuthorJob) -> Result<Vec<u8>, DocumentError> {
     let mut heads = job.heads.clone();
     heads.extend(document.last_of(&job.actor).map(|(_, hash)| hash));
     let mut seen = document.at(&heads)?;
-    let records = job.records.iter().filter_map(RecordDraft::record).collect::<Vec<_>>();
+    let records = job
+        .records
+        .iter()
+        .filter_map(RecordDraft::record)
+        .collect::<Vec<_>>();
     Ok(seen.add_records(job.actor, job.record, &records)?.bytes)
 }
 
@@ -414,8 +439,12 @@ impl Detail {
         view: &PetitionView,
         facts: &Facts,
     ) -> Result<Self, DocumentError> {
-        let order: BTreeMap<Hash, usize> =
-            document.changes().iter().enumerate().map(|(i, made)| (made.hash, i)).collect();
+        let order: BTreeMap<Hash, usize> = document
+            .changes()
+            .iter()
+            .enumerate()
+            .map(|(i, made)| (made.hash, i))
+            .collect();
         let text = |name| view.text(name).map(str::to_owned);
         Ok(Self {
             summary: view.summary()?,
@@ -431,7 +460,9 @@ impl Detail {
             conflicts: view.state.conflicts.clone(),
             review: view.state.review.clone(),
             allowed: policy::allowed_events(facts, view),
-            petitioner: view.bytes(field::PETITIONER).and_then(|b| Hash::from_slice(b).ok()),
+            petitioner: view
+                .bytes(field::PETITIONER)
+                .and_then(|b| Hash::from_slice(b).ok()),
             attachments: u32::try_from(view.attachments.len()).unwrap_or(u32::MAX),
         })
     }
@@ -443,7 +474,11 @@ fn in_order<T: Clone>(
 ) -> Vec<Keyed<T>> {
     let mut keyed: Vec<Keyed<T>> = entries
         .iter()
-        .map(|e| Keyed { id: e.id, change: e.change, record: e.record.clone() })
+        .map(|e| Keyed {
+            id: e.id,
+            change: e.change,
+            record: e.record.clone(),
+        })
         .collect();
     keyed.sort_by_key(|entry| (order.get(&entry.change).copied(), entry.id));
     keyed

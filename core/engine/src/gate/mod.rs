@@ -2,11 +2,13 @@
 //!
 //! Automerge is not safe on untrusted bytes: a valid chunk of a hundred bytes can take gigabytes,
 //! and a damaged one can panic long after it was accepted. So a change is first read by our own
-//! bounded decoder ([`chunk`]), on the relay and on the phone alike, and only then applied: by
-//! [`judge`], which on the relay runs in a worker process of its own.
+//! bounded decoder ([`chunk`]) and compared with the document it is meant for ([`fit`]), on the relay
+//! and on the phone alike, and only then applied: by [`judge`], which on the relay runs in a worker
+//! process of its own.
 
 pub mod chunk;
 mod columns;
+pub mod fit;
 pub mod judge;
 mod ops;
 mod reader;

@@ -170,10 +170,16 @@ pub trait ReplicaStore {
     ) -> Result<Vec<EnvelopeRow>, Self::Error>;
     /// Envelopes touching the document that are not answered for good, in the order they were stored.
     fn open_envelopes_of(&self, doc: &DocId) -> Result<Vec<EnvelopeRow>, Self::Error>;
-    /// Unanswered envelopes of other devices, in the order they were stored, at most `limit`.
-    fn carried(&self, limit: usize) -> Result<Vec<EnvelopeRow>, Self::Error>;
-    /// Own unanswered envelopes in chain order, all incarnations: count and oldest device time.
-    fn unsent(&self) -> Result<(u64, Option<i64>), Self::Error>;
+    /// Unanswered envelopes outside the chain (device, incarnation), in the order they were stored, at
+    /// most `limit`: other devices' and the own ones of earlier incarnations.
+    fn carried(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeRow>, Self::Error>;
+    /// Unanswered envelopes of this device, all incarnations: count and oldest device time.
+    fn unsent(&self, device: &DeviceId) -> Result<(u64, Option<i64>), Self::Error>;
     /// One intent.
     fn intent(&self, id: &RecordId) -> Result<Option<IntentRow>, Self::Error>;
     /// Intents in state `ToCorrect`, oldest first: in the order in which they were first stored.

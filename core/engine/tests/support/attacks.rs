@@ -202,6 +202,23 @@ pub fn run_length_bomb(inserts: u64) -> Vec<u8> {
     .chunk()
 }
 
+/// Beside row 2: one key of `len` bytes for as many operations as a change may have. The decoder
+/// copies keys, so the length of a key must be bounded as well as their number.
+pub fn repeated_keys(len: usize) -> Vec<u8> {
+    let ops = 10_000;
+    let repeat = |value: &[u8]| run(ops, |out| out.extend_from_slice(value));
+    let key = run(ops, |out| prefixed(out, &vec![b'k'; len]));
+    let mut none = vec![];
+    uleb(&mut none, ops as u64);
+    Body::one_put()
+        .column(21, &key)
+        .column(52, &none)
+        .column(66, &repeat(&[1]))
+        .column(86, &repeat(&[0]))
+        .column(112, &repeat(&[0]))
+        .chunk()
+}
+
 /// Row 2 as a document: Automerge's own saved form of a long list.
 pub fn run_length_document() -> Vec<u8> {
     let mut doc = document();
@@ -211,7 +228,7 @@ pub fn run_length_document() -> Vec<u8> {
     doc.save_nocompress()
 }
 
-/// Row 3: a compressed change of `mib` MiB of zeros. 1 KiB inflates to a mebibyte.
+/// Row 3: a compressed change of `mib` MiB of zeros; 7 KiB inflate to a mebibyte.
 pub fn deflate_bomb(mib: usize) -> Vec<u8> {
     // A deflate stream of zeros by hand: one block with the fixed codes, a literal zero and then
     // matches of 258 bytes at distance 1, thirteen bits each.

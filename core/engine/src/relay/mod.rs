@@ -1,0 +1,11 @@
+//! The relay's end of a session, and its way of one envelope, as far as they are pure.
+//!
+//! [`Session`] is a machine without IO: frames and log rows go in, frames and requests for data come
+//! out; the relay's driver moves bytes and asks the storage. [`intake`] plans the judging of a batch.
+
+pub mod intake;
+mod session;
+
+pub use session::{
+    Ask, ChainEnd, LogRowView, Move, Need, Session, SessionError, Sight, pack_segment,
+};

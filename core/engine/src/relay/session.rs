@@ -1,0 +1,500 @@
+//! One device's session as the relay sees it.
+
+use minicbor::bytes::ByteVec;
+
+use crate::answer::{EnvelopeAnswer, ReceiptBody, SignedReceipt};
+use crate::codec;
+use crate::digest::{DigestBody, SignedDigest};
+use crate::document::SCHEMA;
+use crate::envelope::{ChainContext, Envelope, EnvelopeError};
+use crate::grant::{GrantBody, Scope, SignedGrant};
+use crate::ids::{DeviceId, DocId, Hash, Seq};
+use crate::keys::SecretKey;
+use crate::replica::held_scopes;
+use crate::wire::{ByeCode, Down, Fill, Hello, Item, PROTOCOL_VERSION, PackedDoc, Up};
+
+/// How a change moved a document with respect to one scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// In the scope before and after.
+    Stay,
+    /// Entered the scope.
+    Enter,
+    /// Left the scope.
+    Leave,
+}
+
+/// A row of the city's log, as a session looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRowView<'r> {
+    /// Place.
+    pub seq: Seq,
+    /// Document.
+    pub doc: DocId,
+    /// Author's device.
+    pub device: DeviceId,
+    /// Change hash.
+    pub hash: Hash,
+    /// The change.
+    pub change: &'r [u8],
+    /// Folio, when it created a petition.
+    pub folio: Option<u64>,
+    /// Moves in (at least) the session's scopes.
+    pub moves: &'r [(Scope, Move)],
+}
+
+/// What the session needs from its driver next, most urgent first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// Answers after this number: give them to [`Session::answers`].
+    Answers {
+        /// Last number given.
+        after: u64,
+    },
+    /// Log rows in the session's scopes after this place: give them to [`Session::log`].
+    Log {
+        /// Last place given.
+        after: Seq,
+    },
+    /// Documents of a scope created before this place: give them to [`Session::fill`].
+    Fill(Fill),
+    /// The digests of the session's scopes at the head: give them to [`Session::digests`].
+    Digests,
+    /// Nothing now: wait for a frame or for news.
+    Nothing,
+}
+
+/// What a frame from the device asks of the driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Take in this envelope of the session's own device.
+    Submit(Box<Envelope>),
+    /// Take in this envelope of whatever device; the answer goes to [`Down::Carried`].
+    Carry(Box<Envelope>),
+    /// Forget answers up to this number.
+    Seen(u64),
+    /// Send this document whole, if the device may hold it.
+    Want(DocId),
+    /// Nothing beyond what [`Session::need`] tells.
+    Nothing,
+}
+
+/// Why a session must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The frame is not one of this protocol.
+    #[error("malformed frame")]
+    Malformed,
+    /// The device speaks another version.
+    #[error("another protocol version")]
+    Version,
+    /// An envelope's signature does not verify in its place of the chain.
+    #[error("bad signature")]
+    BadSignature,
+}
+
+impl SessionError {
+    /// The code that the device is told.
+    pub fn code(self) -> ByeCode {
+        match self {
+            Self::Malformed => ByeCode::BadFrame,
+            Self::Version => ByeCode::BadVersion,
+            Self::BadSignature => ByeCode::BadSignature,
+        }
+    }
+}
+
+/// The end of a device's chain as the relay has it.
+pub type ChainEnd = (u64, Hash);
+
+/// One device's session.
+#[derive(Debug)]
+pub struct Session {
+    grant: SignedGrant,
+    granted: GrantBody,
+    device: DeviceId,
+    incarnation: u32,
+    held: Vec<Scope>,
+    complete: Vec<Scope>,
+    fills: Vec<Fill>,
+    epoch: u32,
+    at: Seq,
+    answered: u64,
+    news: bool,
+    /// Place of the log at which digests were sent last.
+    digested: Option<Seq>,
+    chain: ChainEnd,
+    gap_told: bool,
+}
+
+impl Session {
+    /// Begins a session after the device proved its key: the hello, its grant, the end of its chain
+    /// and the head of the log. Gives the session and its first frames.
+    ///
+    /// # Errors
+    /// [`SessionError::Version`] when the device speaks another version.
+    pub fn begin(
+        hello: &Hello,
+        grant: SignedGrant,
+        granted: GrantBody,
+        chain: ChainEnd,
+        (epoch, head): (u32, Seq),
+        time: i64,
+        nonce: &[u8],
+    ) -> Result<(Self, Vec<Down>), SessionError> {
+        if hello.version != PROTOCOL_VERSION {
+            return Err(SessionError::Version);
+        }
+        let held = held_scopes(&granted);
+        let position = &hello.position;
+        let known = position.epoch == epoch && position.seq <= head;
+        let mine = |scope: &Scope| known && held.contains(scope);
+        let complete: Vec<Scope> = position
+            .scopes
+            .iter()
+            .filter(|s| mine(s))
+            .cloned()
+            .collect();
+        let mut fills: Vec<Fill> = position
+            .fills
+            .iter()
+            .filter(|fill| mine(&fill.scope))
+            .cloned()
+            .collect();
+        let fresh = complete.is_empty() && fills.is_empty();
+        for scope in &held {
+            let begun = fills.iter().any(|fill| fill.scope == *scope);
+            if !complete.contains(scope) && !begun {
+                fills.push(Fill {
+                    scope: scope.clone(),
+                    pinned: head,
+                    before: Seq::MAX,
+                });
+            }
+        }
+        let session = Self {
+            device: DeviceId::of_key(&granted.device_key),
+            incarnation: hello.incarnation,
+            complete,
+            fills,
+            epoch,
+            // A first start reads nothing of the past from the log: the packs bring it.
+            at: if fresh { head } else { position.seq },
+            answered: hello.answers_seen,
+            news: true,
+            digested: None,
+            chain,
+            gap_told: false,
+            held,
+            grant,
+            granted,
+        };
+        let welcome = Down::Welcome {
+            version: PROTOCOL_VERSION,
+            schema: SCHEMA,
+            epoch,
+            time,
+            seq: head,
+            have: chain.0,
+            have_hash: chain.1,
+            grant: session.grant.clone(),
+            nonce: nonce.to_vec().into(),
+        };
+        let mut frames = vec![welcome];
+        if fresh {
+            // Pins the device's place before the packs: what comes after it comes by the log.
+            frames.push(Down::Log {
+                to: head,
+                items: Vec::new(),
+            });
+        }
+        Ok((session, frames))
+    }
+
+    /// The device.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// The scopes that the session streams.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.held
+    }
+
+    /// The place in the log up to which the device has been sent everything.
+    pub fn at(&self) -> Seq {
+        self.at
+    }
+
+    /// Answers for this device may have been written.
+    pub fn answers_arrived(&mut self) {
+        self.news = true;
+    }
+
+    /// Reads a frame. An envelope is checked here, on the connection's own time: signature, place in
+    /// the chain, parts.
+    ///
+    /// # Errors
+    /// When the session must end; nothing else is affected by it.
+    pub fn frame(&mut self, up: Up) -> Result<(Ask, Option<Down>), SessionError> {
+        match up {
+            Up::Push {
+                body,
+                signature,
+                parts,
+            } => self.push(body.into(), signature, parts),
+            Up::Carry { envelope } => {
+                let envelope: Envelope =
+                    codec::decode(&envelope).map_err(|_| SessionError::Malformed)?;
+                Ok((Ask::Carry(Box::new(envelope)), None))
+            }
+            Up::Seen { answers } => Ok((Ask::Seen(answers), None)),
+            Up::Want { doc } => Ok((Ask::Want(doc), None)),
+            Up::Drift { scope } => {
+                if self.held.contains(&scope) && !self.fills.iter().any(|f| f.scope == scope) {
+                    self.complete.retain(|other| *other != scope);
+                    self.fills.push(Fill {
+                        scope,
+                        pinned: self.at,
+                        before: Seq::MAX,
+                    });
+                }
+                Ok((Ask::Nothing, None))
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        body: Vec<u8>,
+        signature: [u8; 64],
+        parts: Vec<ByteVec>,
+    ) -> Result<(Ask, Option<Down>), SessionError> {
+        let context = ChainContext {
+            city: self.granted.city,
+            device: self.device,
+            incarnation: self.incarnation,
+            prev: self.chain.1,
+            grant: self.grant.id(),
+        };
+        let envelope = Envelope {
+            context,
+            body,
+            signature,
+            parts,
+        };
+        let n = envelope.peek().map_err(|_| SessionError::Malformed)?.n;
+        if n <= self.chain.0 {
+            // A replay: it was taken in, its answer is kept or was acknowledged.
+            return Ok((Ask::Nothing, None));
+        }
+        if n != self.chain.0 + 1 {
+            // The chain has a gap: told once, until it is closed.
+            let (have, have_hash) = self.chain;
+            let first = !std::mem::replace(&mut self.gap_told, true);
+            return Ok((Ask::Nothing, first.then_some(Down::Gap { have, have_hash })));
+        }
+        envelope
+            .open(&self.granted.device_key)
+            .map_err(|error| match error {
+                EnvelopeError::BadSignature => SessionError::BadSignature,
+                _ => SessionError::Malformed,
+            })?;
+        self.chain = (n, envelope.hash());
+        self.gap_told = false;
+        Ok((Ask::Submit(Box::new(envelope)), None))
+    }
+
+    /// What is to be done next, given the head of the log. Ask until it says [`Need::Nothing`].
+    pub fn need(&self, head: Seq) -> Need {
+        if self.news {
+            return Need::Answers {
+                after: self.answered,
+            };
+        }
+        if self.at < head {
+            return Need::Log { after: self.at };
+        }
+        if let Some(fill) = self.fills.first() {
+            return Need::Fill(fill.clone());
+        }
+        if self.digested.is_none() {
+            return Need::Digests;
+        }
+        Need::Nothing
+    }
+
+    /// The answers asked for, signed; `None` when there are none.
+    pub fn answers(
+        &mut self,
+        answers: Vec<EnvelopeAnswer>,
+        complete: bool,
+        time: i64,
+        key: &SecretKey,
+    ) -> Option<Down> {
+        self.news = !complete;
+        self.answered = answers.last().map(|answer| answer.no)?;
+        let body = ReceiptBody {
+            city: self.granted.city,
+            epoch: self.epoch,
+            device: self.device,
+            time,
+            answers,
+        };
+        Some(Down::Receipt {
+            receipt: SignedReceipt::sign(&body, key),
+        })
+    }
+
+    /// What a row of the log is to this device.
+    pub fn classify(&self, row: &LogRowView<'_>) -> Sight {
+        let mut before = false;
+        let mut after = false;
+        for (scope, step) in row.moves {
+            if self.held.contains(scope) {
+                before |= *step != Move::Enter;
+                after |= *step != Move::Leave;
+            }
+        }
+        match (before, after) {
+            (false, false) => Sight::Nothing,
+            (_, false) => Sight::Leave,
+            (_, true) if row.device == self.device => Sight::Own,
+            (false, true) if row.folio.is_none() => Sight::Enter,
+            (_, true) => Sight::Change,
+        }
+    }
+
+    /// Rows after the session's place, in order, up to `to`; documents that enter come whole through
+    /// `whole`. Gives the frame; `None` when there is nothing to say and `quiet` allows silence.
+    pub fn log(
+        &mut self,
+        rows: &[LogRowView<'_>],
+        to: Seq,
+        mut whole: impl FnMut(&DocId) -> Option<PackedDoc>,
+    ) -> Option<Down> {
+        let items: Vec<Item> = rows
+            .iter()
+            .filter_map(|row| self.item(row, &mut whole))
+            .collect();
+        let moved = to > self.at;
+        self.at = self.at.max(to);
+        if moved {
+            // What changed is compared again at the new place, but not with every change.
+            self.digested = self.digested.filter(|last| to < last + DIGEST_EVERY);
+        }
+        // A position is worth a frame of its own only now and then: the device asks from its own.
+        (!items.is_empty()).then(|| Down::Log { to: self.at, items })
+    }
+
+    fn item(
+        &self,
+        row: &LogRowView<'_>,
+        whole: &mut impl FnMut(&DocId) -> Option<PackedDoc>,
+    ) -> Option<Item> {
+        let LogRowView {
+            seq,
+            doc,
+            hash,
+            folio,
+            ..
+        } = *row;
+        match self.classify(row) {
+            Sight::Nothing => None,
+            Sight::Leave => Some(Item::Leave { seq, doc }),
+            Sight::Own => Some(Item::Own {
+                seq,
+                doc,
+                hash,
+                folio,
+            }),
+            Sight::Enter => whole(&doc).map(|doc| Item::Enter { seq, doc }),
+            Sight::Change => Some(Item::Change {
+                seq,
+                doc,
+                change: row.change.to_vec().into(),
+                folio,
+            }),
+        }
+    }
+
+    /// A segment of the fill asked for: already packed documents, the place to go on from, and
+    /// whether they were the last.
+    pub fn fill(&mut self, segment: Vec<u8>, before: Seq, done: bool) -> Option<Down> {
+        if self.fills.is_empty() {
+            return None;
+        }
+        let mut fill = self.fills.remove(0);
+        fill.before = before;
+        if done {
+            self.complete.push(fill.scope.clone());
+            self.digested = None;
+        } else {
+            self.fills.insert(0, fill.clone());
+        }
+        Some(Down::Pack {
+            fill,
+            done,
+            segment: segment.into(),
+        })
+    }
+
+    /// The digests asked for, at the head of the log: frames to send, or nothing when the log went on
+    /// meanwhile (they are asked for again once the session has caught up).
+    pub fn digests(&mut self, at: Seq, digests: Vec<(Scope, Hash)>, key: &SecretKey) -> Vec<Down> {
+        if at != self.at {
+            return Vec::new();
+        }
+        self.digested = Some(at);
+        // First the place itself, so that both ends speak of the same one.
+        let mut frames = vec![Down::Log {
+            to: at,
+            items: Vec::new(),
+        }];
+        for (scope, digest) in digests {
+            if self.complete.contains(&scope) {
+                let body = DigestBody {
+                    epoch: self.epoch,
+                    scope,
+                    seq: at,
+                    digest,
+                };
+                frames.push(Down::Digest {
+                    digest: SignedDigest::sign(&body, key),
+                });
+            }
+        }
+        frames
+    }
+
+    /// Whether the device may hold a document in these scopes.
+    pub fn covers(&self, scopes: &[Scope]) -> bool {
+        scopes.iter().any(|scope| self.held.contains(scope))
+    }
+}
+
+/// Digests are sent again after this many places of the log.
+const DIGEST_EVERY: Seq = 256;
+
+/// What a row of the log is to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Not in its scopes.
+    Nothing,
+    /// A change of somebody else.
+    Change,
+    /// Its own.
+    Own,
+    /// The document enters.
+    Enter,
+    /// The document leaves.
+    Leave,
+}
+
+/// Packs documents into one segment: CBOR, then zstd.
+pub fn pack_segment(docs: &[PackedDoc]) -> Vec<u8> {
+    let bytes = codec::encode(&docs.to_vec());
+    // Compressing into memory fails only when memory does.
+    zstd::bulk::compress(&bytes, 3).unwrap_or_default()
+}

@@ -1,0 +1,295 @@
+//! The two layers of a document: what the city's log holds, and the provisional work on top.
+
+use std::collections::BTreeMap;
+
+use super::staged::{Staged, key_of};
+use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaError, ReplicaResult};
+use super::{ReplicaStore, own_scopes};
+use crate::answer::Answer;
+use crate::codec;
+use crate::document::Document;
+use crate::envelope::{Part, PartKind};
+use crate::gate::chunk;
+use crate::gate::fit::Misfit;
+use crate::ids::{DocId, Hash, Seq};
+use crate::intent::Intent;
+use crate::policy::Rule;
+use crate::wire::PackedDoc;
+
+/// What applying an accepted change came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It is in the accepted layer now (or was already).
+    Done,
+    /// Its base is not here: ask for the whole document.
+    NoBase,
+}
+
+impl<S: ReplicaStore> Staged<'_, S> {
+    /// Lays one accepted change onto the accepted layer and the provisional work back on top.
+    pub(super) fn accept_change(
+        &mut self,
+        doc: DocId,
+        raw: &[u8],
+        seq: Seq,
+        folio: Option<u64>,
+    ) -> ReplicaResult<Applied, S> {
+        // The phone runs the same bounded decoder on what it pulls.
+        let Ok(change) = chunk::decode_change(raw) else {
+            return self.quarantine(doc);
+        };
+        let creation = change.deps.is_empty();
+        let row = self.doc(&doc)?;
+        if !creation && row.as_ref().is_none_or(|row| row.accepted.is_none()) {
+            return Ok(Applied::NoBase);
+        }
+        let mut accepted = match row.as_ref().and_then(|row| row.accepted.as_deref()) {
+            Some(saved) => Document::load(saved)?,
+            None => Document::empty(),
+        };
+        match accepted.check_fit(&change) {
+            Ok(()) => {
+                if accepted.apply(raw).is_err() {
+                    return self.quarantine(doc);
+                }
+            }
+            Err(Misfit::AlreadyKnown) => {}
+            Err(Misfit::MissingDep) => return Ok(Applied::NoBase),
+            Err(_) => return self.quarantine(doc),
+        }
+        let creation_seq = creation.then_some(seq);
+        self.settle(doc, row, &accepted, creation_seq, folio)?;
+        Ok(Applied::Done)
+    }
+
+    /// Takes a whole document from a pack, an enter or a `whole`.
+    pub(super) fn install(&mut self, packed: &PackedDoc) -> ReplicaResult<(), S> {
+        let row = self.doc(&packed.doc)?;
+        let Ok(mut accepted) = Document::load(&packed.saved) else {
+            self.quarantine(packed.doc)?;
+            return Ok(());
+        };
+        if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref()) {
+            // Never step back: a change that came by the log may be newer than the pack.
+            for made in Document::load(saved)?.changes() {
+                accepted.apply(&made.bytes)?;
+            }
+        }
+        self.settle(
+            packed.doc,
+            row,
+            &accepted,
+            Some(packed.creation_seq),
+            packed.folio,
+        )
+    }
+
+    /// Writes a document's new accepted layer: digests, scopes, and the shown layer rebuilt.
+    fn settle(
+        &mut self,
+        doc: DocId,
+        old: Option<DocRow>,
+        accepted: &Document,
+        creation_seq: Option<Seq>,
+        folio: Option<u64>,
+    ) -> ReplicaResult<(), S> {
+        let summary = accepted.view()?.summary()?;
+        let scopes = own_scopes(&self.held, summary.scopes());
+        if let Some(old) = &old {
+            for scope in &old.accepted_scopes {
+                self.digest(scope)?.remove(&doc, &old.accepted_heads);
+            }
+        }
+        for scope in &scopes {
+            self.digest(scope)?.add(&doc, &summary.heads);
+        }
+        let row = DocRow {
+            doc,
+            accepted: Some(accepted.save()),
+            accepted_heads: summary.heads.clone(),
+            accepted_scopes: scopes,
+            shown: None,
+            creation_seq: old
+                .as_ref()
+                .and_then(|old| old.creation_seq)
+                .or(creation_seq),
+            folio: old.as_ref().and_then(|old| old.folio).or(folio),
+            provisional: 0,
+            quarantined: false,
+            summary,
+        };
+        self.rebuild_row(row, accepted.clone())
+    }
+
+    /// Lays the open provisional work on top of what is accepted, in the order it came to be. Work
+    /// whose base is gone stays out: its author replays it.
+    pub(super) fn rebuild(&mut self, doc: DocId) -> ReplicaResult<(), S> {
+        let Some(row) = self.doc(&doc)? else {
+            return Ok(());
+        };
+        let base = match row.accepted.as_deref() {
+            Some(saved) => Document::load(saved)?,
+            None => Document::empty(),
+        };
+        self.rebuild_row(row, base)
+    }
+
+    fn rebuild_row(&mut self, mut row: DocRow, mut shown: Document) -> ReplicaResult<(), S> {
+        row.provisional = 0;
+        for envelope in self.open_envelopes_of(&row.doc)? {
+            for raw in changes_of(&envelope, &row.doc)? {
+                if shown.apply(&raw).is_ok() {
+                    row.provisional += 1;
+                }
+            }
+        }
+        if row.provisional == 0 {
+            row.shown = None;
+            if row.accepted.is_none() {
+                // Nothing is left of it: its capture was refused and waits to be corrected.
+                self.drop_doc(row.doc);
+                return Ok(());
+            }
+            row.summary = shown.view()?.summary()?;
+        } else {
+            row.shown = Some(shown.save());
+            row.summary = shown.view()?.summary()?;
+        }
+        if row.accepted.is_some() && row.accepted_scopes.is_empty() && row.provisional == 0 {
+            self.drop_doc(row.doc);
+        } else {
+            self.put_doc(row);
+        }
+        Ok(())
+    }
+
+    /// A document left all scopes: dropped once nothing of ours on it is unanswered.
+    pub(super) fn leave(&mut self, doc: DocId) -> ReplicaResult<(), S> {
+        let Some(mut row) = self.doc(&doc)? else {
+            return Ok(());
+        };
+        for scope in std::mem::take(&mut row.accepted_scopes) {
+            self.digest(&scope)?.remove(&doc, &row.accepted_heads);
+        }
+        if row.provisional == 0 {
+            self.drop_doc(doc);
+        } else {
+            self.put_doc(row);
+        }
+        Ok(())
+    }
+
+    /// Takes a document out of one scope that the grant no longer names.
+    pub(super) fn leave_scope(
+        &mut self,
+        doc: DocId,
+        scope: &crate::grant::Scope,
+    ) -> ReplicaResult<(), S> {
+        let Some(mut row) = self.doc(&doc)? else {
+            return Ok(());
+        };
+        row.accepted_scopes.retain(|other| other != scope);
+        if row.accepted_scopes.is_empty() && row.provisional == 0 {
+            self.drop_doc(doc);
+        } else {
+            self.put_doc(row);
+        }
+        Ok(())
+    }
+
+    /// A document that cannot be opened here never stops the others.
+    fn quarantine(&mut self, doc: DocId) -> ReplicaResult<Applied, S> {
+        if let Some(mut row) = self.doc(&doc)? {
+            row.quarantined = true;
+            self.put_doc(row);
+        }
+        Ok(Applied::NoBase)
+    }
+
+    /// Does an intent again on what is shown now, with a fresh actor and the same record ids. What is
+    /// no longer allowed, or has lost its document, waits in "Por corregir".
+    pub(super) fn replay(
+        &mut self,
+        mut row: IntentRow,
+        from: &EnvelopeRow,
+        moved: &mut BTreeMap<DocId, DocId>,
+        now: i64,
+    ) -> ReplicaResult<(), S> {
+        let mut intent: Intent = codec::decode(&row.intent).map_err(|_| ReplicaError::Damaged)?;
+        redirect(&mut intent, moved);
+        self.meta.actor = self.meta.actor.wrapping_add(1);
+        let old_docs = row.docs.clone();
+        match self.write(row.id, &intent, contents_of(from), now) {
+            Ok(docs) => {
+                if let (Intent::Capture { .. }, Some(old), Some(new)) =
+                    (&intent, old_docs.first(), docs.first())
+                {
+                    moved.insert(*old, *new);
+                }
+            }
+            Err(ReplicaError::Denied(denial)) => {
+                let (rule, field) = (denial.rule, denial.field);
+                row.state = IntentState::ToCorrect { rule, field };
+                self.put_intent(row);
+            }
+            Err(ReplicaError::UnknownDocument) => {
+                row.state = IntentState::ToCorrect {
+                    rule: Rule::UnknownDocument,
+                    field: None,
+                };
+                self.put_intent(row);
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// Notes the answers of an envelope, without saying what they mean.
+    pub(super) fn note_answers(&mut self, mut row: EnvelopeRow, answers: Vec<Answer>) {
+        row.answers = Some(answers);
+        debug_assert!(key_of(&row).2 == row.n);
+        self.put_envelope(row);
+    }
+}
+
+/// The raw changes of an envelope on one document.
+pub(super) fn changes_of<E: core::error::Error>(
+    row: &EnvelopeRow,
+    doc: &DocId,
+) -> Result<Vec<Vec<u8>>, ReplicaError<E>> {
+    let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+    let entries = body.groups.into_iter().flatten();
+    Ok(entries
+        .filter(|entry| entry.doc == *doc)
+        .map(|entry| entry.change)
+        .collect())
+}
+
+/// The hash of the change that the envelope made in the document.
+pub(super) fn hash_of(raw: &[u8]) -> Option<Hash> {
+    chunk::decode_change(raw)
+        .ok()
+        .map(|change| Hash(change.hash))
+}
+
+fn contents_of(row: &EnvelopeRow) -> Vec<(PartKind, Vec<u8>)> {
+    let parts = row.envelope.parts.iter();
+    parts
+        .filter_map(|part| codec::decode::<Part>(part).ok())
+        .map(|part| (part.kind, part.content))
+        .collect()
+}
+
+/// A replayed capture makes another document: what was done on the old one is done on the new one.
+fn redirect(intent: &mut Intent, moved: &BTreeMap<DocId, DocId>) {
+    let follow = |doc: &mut DocId| {
+        if let Some(new) = moved.get(doc) {
+            *doc = *new;
+        }
+    };
+    match intent {
+        Intent::Capture { .. } => {}
+        Intent::Add { docs, .. } => docs.iter_mut().for_each(follow),
+        Intent::Correct { doc, .. } => follow(doc),
+    }
+}

@@ -1,0 +1,204 @@
+//! The replica's own state: identity, chain, counters, position. One row, rewritten with each commit.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::grant::{GrantBody, Scope, SignedGrant};
+use crate::ids::{Actor, CatalogId, CityId, DeviceId, Hash, RecordId, Seq};
+use crate::keys::{self, Purpose, SecretKey};
+use crate::policy::Facts;
+use crate::wire::{Enrolment, Position};
+
+/// What an enrolled device knows of itself and of its city.
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+pub struct Meta {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    seed: [u8; 32],
+    /// The city's root key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub root: [u8; 32],
+    /// The relay's key.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub relay_key: [u8; 32],
+    /// The key that personal data are sealed to.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub seal_key: [u8; 32],
+    /// The grant.
+    #[n(4)]
+    pub grant: SignedGrant,
+    /// The grant, read.
+    #[n(5)]
+    pub granted: GrantBody,
+    /// Name of the call centre.
+    #[n(6)]
+    pub center: String,
+    /// Prefix of folios.
+    #[n(7)]
+    pub folio_prefix: String,
+    /// Digits of folios.
+    #[n(8)]
+    pub folio_width: u8,
+    /// The captain's block.
+    #[n(9)]
+    pub block: Option<CatalogId>,
+    /// The user's name, for their own screen.
+    #[n(10)]
+    pub display: String,
+    /// Which life of the store this is.
+    #[n(11)]
+    pub incarnation: u32,
+    /// Envelopes written in this incarnation.
+    #[n(12)]
+    pub last_n: u64,
+    /// Hash of the last of them.
+    #[n(13)]
+    pub last_hash: Hash,
+    /// Number of the next intent.
+    #[n(14)]
+    pub next_intent: u32,
+    /// Counter of the actor in use.
+    #[n(15)]
+    pub actor: u16,
+    /// Where the device stands in the city's log.
+    #[n(16)]
+    pub position: Position,
+    /// Highest answer number that is durable here.
+    #[n(17)]
+    pub answers_seen: u64,
+    /// For the next session.
+    #[n(18)]
+    pub nonce: ByteVec,
+    /// Highest place in the log that a verified receipt or digest named.
+    #[n(19)]
+    pub city_head: Seq,
+    /// Own changes applied to the accepted layer ahead of the stream, up to this place.
+    #[n(20)]
+    pub ahead: Seq,
+    /// City time of the last verified receipt, milliseconds UTC.
+    #[n(21)]
+    pub city_time: i64,
+}
+
+impl core::fmt::Debug for Meta {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Meta")
+            .field("device", &self.device())
+            .field("incarnation", &self.incarnation)
+            .field("last_n", &self.last_n)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An enrolment that the city's root did not sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the enrolment is not signed by the city's root")]
+pub struct BadEnrolment;
+
+impl Meta {
+    /// Takes an enrolment over after checking every signature against the root.
+    ///
+    /// # Errors
+    /// When anything in it is not the root's, or is for another key.
+    pub fn enrolled(
+        key: &SecretKey,
+        root: [u8; 32],
+        enrolment: Enrolment,
+        incarnation: u32,
+    ) -> Result<Self, BadEnrolment> {
+        let vouched = |key: &[u8; 32], signature: &[u8; 64]| {
+            keys::verify(&root, Purpose::RelayKey, key, signature).map_err(|_| BadEnrolment)
+        };
+        vouched(&enrolment.relay_key, &enrolment.relay_key_signature)?;
+        vouched(&enrolment.seal_key, &enrolment.seal_key_signature)?;
+        let granted = enrolment.grant.open(&root).map_err(|_| BadEnrolment)?;
+        if granted.device_key != key.public() {
+            return Err(BadEnrolment);
+        }
+        Ok(Self {
+            seed: key.seed(),
+            root,
+            relay_key: enrolment.relay_key,
+            seal_key: enrolment.seal_key,
+            grant: enrolment.grant,
+            granted,
+            center: enrolment.center,
+            folio_prefix: enrolment.folio_prefix,
+            folio_width: enrolment.folio_width,
+            block: enrolment.block,
+            display: enrolment.display,
+            incarnation,
+            last_n: 0,
+            last_hash: Hash([0; 32]),
+            next_intent: 0,
+            actor: 0,
+            position: Position::default(),
+            answers_seen: 0,
+            nonce: enrolment.nonce,
+            city_head: 0,
+            ahead: 0,
+            city_time: 0,
+        })
+    }
+
+    /// The device's key.
+    pub fn key(&self) -> SecretKey {
+        SecretKey::from_seed(self.seed)
+    }
+
+    /// The device's id.
+    pub fn device(&self) -> DeviceId {
+        DeviceId::of_key(&self.granted.device_key)
+    }
+
+    /// The city's id.
+    pub fn city(&self) -> CityId {
+        self.granted.city
+    }
+
+    /// What policy needs to know.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            device: self.device(),
+            user: self.granted.user,
+            role: self.granted.role,
+            scopes: self.granted.scopes.clone(),
+        }
+    }
+
+    /// The scopes that the device holds.
+    pub fn scopes(&self) -> Vec<Scope> {
+        held_scopes(&self.granted)
+    }
+
+    /// The folio as people write it.
+    pub fn folio_text(&self, folio: u64) -> String {
+        format!(
+            "{}{folio:0width$}",
+            self.folio_prefix,
+            width = usize::from(self.folio_width)
+        )
+    }
+
+    pub(super) fn current_actor(&self) -> Actor {
+        Actor::new(&self.device(), self.actor)
+    }
+
+    pub(super) fn take_record(&mut self) -> RecordId {
+        let id = RecordId::new(&self.device(), self.next_intent);
+        self.next_intent += 1;
+        id
+    }
+}
+
+/// The scopes that a grant lets a device hold: those named, what its user wrote, and the catalogs.
+/// Both ends use this one function.
+pub fn held_scopes(grant: &GrantBody) -> Vec<Scope> {
+    let mut scopes = grant.scopes.clone();
+    scopes.push(Scope::Author(grant.user));
+    scopes.push(Scope::Catalog);
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes
+}

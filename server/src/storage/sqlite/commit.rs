@@ -1,0 +1,463 @@
+//! `commit_batch`: one transaction of the intake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::ids::{DeviceId, Hash, Seq};
+use manzana_engine::summary::DocKind;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::{
+    CommitBatch, Committed, EntryCommit, EnvelopeCommit, GroupCommit, LogRow, PartCommit, Result,
+};
+use super::convert::{
+    Misuse, cbor, count, id, int, move_code, part_code, scope_key, to_cbor, uint,
+};
+use super::digests::DigestCache;
+use super::read::chain;
+use super::search::FolioFormat;
+use super::working::WorkingDocs;
+
+/// Writes a batch inside the caller's transaction.
+pub(super) fn commit(
+    conn: &Connection,
+    digests: &mut DigestCache,
+    format: &FolioFormat,
+    batch: CommitBatch,
+) -> Result<Committed> {
+    let mut intake = Intake::begin(conn, format, batch.time)?;
+    for envelope in &batch.envelopes {
+        intake.envelope(envelope)?;
+    }
+    intake.write_city()?;
+    let docs = intake.docs.flush(conn, format, digests, batch.docs)?;
+    Ok(Committed {
+        rows: intake.rows,
+        docs,
+        answers: intake.answers,
+    })
+}
+
+struct Intake<'a> {
+    conn: &'a Connection,
+    format: &'a FolioFormat,
+    time: i64,
+    head: Seq,
+    next_folio: u64,
+    docs: WorkingDocs,
+    rows: Vec<Arc<LogRow>>,
+    answers: BTreeMap<DeviceId, Vec<EnvelopeAnswer>>,
+}
+
+impl<'a> Intake<'a> {
+    fn begin(conn: &'a Connection, format: &'a FolioFormat, time: i64) -> Result<Self> {
+        let (head, next_folio) = conn
+            .prepare_cached("SELECT head, next_folio FROM city")?
+            .query_row([], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
+        Ok(Self {
+            conn,
+            format,
+            time,
+            head,
+            next_folio,
+            docs: WorkingDocs::default(),
+            rows: Vec::new(),
+            answers: BTreeMap::new(),
+        })
+    }
+
+    fn write_city(&self) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE city SET head = ?1, next_folio = ?2")?
+            .execute([int(self.head), int(self.next_folio)])?;
+        Ok(())
+    }
+
+    fn envelope(&mut self, envelope: &EnvelopeCommit) -> Result<()> {
+        let earlier = if envelope.resumes {
+            self.stored_answers(envelope)?
+                .into_iter()
+                .map(Some)
+                .collect()
+        } else {
+            self.chain_step(envelope)?;
+            vec![None; envelope.groups.len()]
+        };
+        if earlier.len() != envelope.groups.len() {
+            return Err(Misuse("not one answer per group").into());
+        }
+        for part in &envelope.parts {
+            self.part(envelope, part)?;
+        }
+        let mut groups = Vec::with_capacity(earlier.len());
+        for (index, (group, earlier)) in envelope.groups.iter().zip(earlier).enumerate() {
+            groups.push(self.group(envelope, index, group.as_ref(), earlier)?);
+        }
+        self.keep_envelope(envelope, &groups)?;
+        self.answer(envelope, groups)
+    }
+
+    fn chain_step(&self, envelope: &EnvelopeCommit) -> Result<()> {
+        let held = chain(self.conn, &envelope.device, envelope.incarnation)?;
+        if envelope.n != held.have + 1 {
+            return Err(Misuse("an envelope that does not follow its chain").into());
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT INTO chains (device, incarnation, have, hash) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (device, incarnation)
+                 DO UPDATE SET have = excluded.have, hash = excluded.hash",
+            )?
+            .execute(params![
+                envelope.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                envelope.hash.as_bytes(),
+            ])?;
+        Ok(())
+    }
+
+    fn stored_answers(&self, envelope: &EnvelopeCommit) -> Result<Vec<Answer>> {
+        let stored: Option<(Hash, Vec<Answer>)> = self
+            .conn
+            .prepare_cached(
+                "SELECT hash, answers FROM envelopes
+                 WHERE device = ?1 AND incarnation = ?2 AND n = ?3",
+            )?
+            .query_row(
+                params![
+                    envelope.device.as_bytes(),
+                    envelope.incarnation,
+                    int(envelope.n)
+                ],
+                |row| Ok((id(row, 0, Hash::from_slice)?, cbor(row, 1)?)),
+            )
+            .optional()?;
+        match stored {
+            Some((hash, answers)) if hash == envelope.hash => Ok(answers),
+            _ => Err(Misuse("an envelope to resume that is not stored").into()),
+        }
+    }
+
+    fn keep_envelope(&self, envelope: &EnvelopeCommit, groups: &Vec<Answer>) -> Result<()> {
+        let sql = if envelope.resumes {
+            "UPDATE envelopes SET answers = ?4
+             WHERE device = ?1 AND incarnation = ?2 AND n = ?3"
+        } else {
+            "INSERT INTO envelopes (device, incarnation, n, answers, hash, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+        };
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let answers = to_cbor(groups);
+        let device = envelope.device.as_bytes();
+        let (incarnation, n) = (envelope.incarnation, int(envelope.n));
+        if envelope.resumes {
+            statement.execute(params![device, incarnation, n, answers])?;
+        } else {
+            let (hash, bytes) = (envelope.hash.as_bytes(), envelope.bytes.as_ref());
+            statement.execute(params![device, incarnation, n, answers, hash, bytes])?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, envelope: &EnvelopeCommit, groups: Vec<Answer>) -> Result<()> {
+        let device = envelope.device.as_bytes();
+        let no = self
+            .conn
+            .prepare_cached(
+                "INSERT INTO answer_counters (device, last) VALUES (?1, 1)
+                 ON CONFLICT (device) DO UPDATE SET last = last + 1 RETURNING last",
+            )?
+            .query_row([device], |row| uint(row, 0))?;
+        let answer = EnvelopeAnswer {
+            no,
+            incarnation: envelope.incarnation,
+            n: envelope.n,
+            hash: envelope.hash,
+            groups,
+        };
+        self.conn
+            .prepare_cached("INSERT INTO answers (device, no, answer) VALUES (?1, ?2, ?3)")?
+            .execute(params![device, int(no), to_cbor(&answer)])?;
+        self.answers
+            .entry(envelope.device)
+            .or_default()
+            .push(answer);
+        Ok(())
+    }
+
+    /// Parts are kept whatever becomes of their envelope, and seen only once a change of their
+    /// document was accepted with them: nobody names the petitioner of another's petition.
+    fn part(&self, envelope: &EnvelopeCommit, part: &PartCommit) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO parts (device, incarnation, n, hash, doc, kind, bytes, masked_name)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                envelope.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                part.hash.as_bytes(),
+                part.doc.as_bytes(),
+                part_code(part.kind),
+                part.bytes.as_ref(),
+                part.masked_name,
+            ])?;
+        Ok(())
+    }
+
+    fn group(
+        &mut self,
+        envelope: &EnvelopeCommit,
+        index: usize,
+        group: Option<&GroupCommit>,
+        earlier: Option<Answer>,
+    ) -> Result<Answer> {
+        match (group, earlier) {
+            (None, Some(earlier)) => return Ok(earlier),
+            (None, None) => return Err(Misuse("a group without an answer").into()),
+            (Some(_), Some(Answer::Waiting { .. })) => self.end_waiting(envelope, index)?,
+            (Some(_), Some(_)) => return Err(Misuse("a group that did not wait").into()),
+            (Some(_), None) => {}
+        }
+        match group {
+            Some(GroupCommit::Accepted(entries)) => self.accept(envelope, entries),
+            Some(GroupCommit::NotAccepted {
+                answer,
+                changes,
+                detail,
+            }) => {
+                self.turn_away(envelope, index, answer, changes)?;
+                self.quarantine(envelope, index, detail.as_deref())?;
+                Ok(answer.clone())
+            }
+            None => Err(Misuse("a group without an answer").into()),
+        }
+    }
+
+    fn accept(&mut self, envelope: &EnvelopeCommit, entries: &[EntryCommit]) -> Result<Answer> {
+        if entries.is_empty() {
+            return Err(Misuse("an accepted group without entries").into());
+        }
+        let seq = self.head + 1;
+        let mut folio = None;
+        for entry in entries {
+            let issued = self.entry(envelope, entry)?;
+            folio = folio.or(issued);
+        }
+        Ok(Answer::Accepted { seq, folio })
+    }
+
+    fn entry(&mut self, envelope: &EnvelopeCommit, entry: &EntryCommit) -> Result<Option<u64>> {
+        let seq = self.head + 1;
+        self.head = seq;
+        self.accepted_fate(&entry.hash, seq)?;
+        self.bind_actor(envelope, entry)?;
+        let moved = self
+            .docs
+            .apply(self.conn, self.format, &entry.doc, seq, &entry.summary)?;
+        let folio = self.folio(entry, moved.created)?;
+        self.show_parts(envelope, entry)?;
+        for (scope, step) in &moved.moves {
+            self.conn
+                .prepare_cached("INSERT INTO scope_log (scope, seq, move) VALUES (?1, ?2, ?3)")?
+                .execute(params![scope_key(scope), int(seq), move_code(*step)])?;
+        }
+        let row = LogRow {
+            seq,
+            doc: entry.doc,
+            device: envelope.device,
+            hash: entry.hash,
+            change: entry.change.clone(),
+            folio,
+            moves: moved.moves,
+        };
+        self.log_row(envelope, &row)?;
+        self.rows.push(Arc::new(row));
+        Ok(folio)
+    }
+
+    fn log_row(&self, envelope: &EnvelopeCommit, row: &LogRow) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO log (seq, doc, device, incarnation, n, hash, change, folio, time)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                int(row.seq),
+                row.doc.as_bytes(),
+                row.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                row.hash.as_bytes(),
+                row.change.as_ref(),
+                row.folio.map(int),
+                self.time,
+            ])?;
+        Ok(())
+    }
+
+    /// Being in the log wins over anything said of the same bytes when somebody else sent them.
+    fn accepted_fate(&self, hash: &Hash, seq: Seq) -> Result<()> {
+        let written = self
+            .conn
+            .prepare_cached(
+                "INSERT INTO fates (hash, seq) VALUES (?1, ?2)
+                 ON CONFLICT (hash) DO UPDATE SET seq = excluded.seq WHERE seq IS NULL",
+            )?
+            .execute(params![hash.as_bytes(), int(seq)])?;
+        if written == 0 {
+            return Err(Misuse("a change that is in the log already").into());
+        }
+        Ok(())
+    }
+
+    fn bind_actor(&self, envelope: &EnvelopeCommit, entry: &EntryCommit) -> Result<()> {
+        let actor = entry.actor.as_bytes();
+        let bound = self
+            .conn
+            .prepare_cached("SELECT device, incarnation FROM actors WHERE actor = ?1")?
+            .query_row([actor], |row| {
+                Ok((id(row, 0, DeviceId::from_slice)?, row.get::<_, u32>(1)?))
+            })
+            .optional()?;
+        match bound {
+            Some(bound) if bound == (envelope.device, envelope.incarnation) => Ok(()),
+            Some(_) => Err(Misuse("an actor of another device or incarnation").into()),
+            None => {
+                self.conn
+                    .prepare_cached(
+                        "INSERT INTO actors (actor, device, incarnation) VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute(params![
+                        actor,
+                        envelope.device.as_bytes(),
+                        envelope.incarnation
+                    ])?;
+                Ok(())
+            }
+        }
+    }
+
+    fn folio(&mut self, entry: &EntryCommit, created: bool) -> Result<Option<u64>> {
+        if !entry.issues_folio {
+            return Ok(None);
+        }
+        if !created || entry.summary.doc_kind != DocKind::Petition {
+            return Err(Misuse("a folio for what is not a new petition").into());
+        }
+        let folio = self.next_folio;
+        self.next_folio += 1;
+        self.docs.set_folio(&entry.doc, folio);
+        Ok(Some(folio))
+    }
+
+    fn show_parts(&mut self, envelope: &EnvelopeCommit, entry: &EntryCommit) -> Result<()> {
+        if envelope.parts.is_empty() && !envelope.resumes {
+            return Ok(());
+        }
+        let mut shown = self.conn.prepare_cached(
+            "UPDATE parts SET live = 1
+             WHERE device = ?1 AND incarnation = ?2 AND n = ?3 AND doc = ?4 RETURNING masked_name",
+        )?;
+        let names = shown.query_map(
+            params![
+                envelope.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                entry.doc.as_bytes(),
+            ],
+            |row| row.get::<_, Option<String>>(0),
+        )?;
+        for name in names {
+            if let Some(name) = name? {
+                self.docs.set_masked_name(&entry.doc, name);
+            }
+        }
+        Ok(())
+    }
+
+    fn turn_away(
+        &self,
+        envelope: &EnvelopeCommit,
+        index: usize,
+        answer: &Answer,
+        changes: &[Hash],
+    ) -> Result<()> {
+        match answer {
+            Answer::Accepted { .. } => Err(Misuse("accepted, and not").into()),
+            Answer::Waiting { deps } if deps.is_empty() => {
+                Err(Misuse("a group that waits for nothing").into())
+            }
+            Answer::Waiting { deps } => self.wait(envelope, index, deps),
+            _ => self.dead_fates(changes),
+        }
+    }
+
+    fn wait(&self, envelope: &EnvelopeCommit, index: usize, deps: &[Hash]) -> Result<()> {
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO waiting (dep, device, incarnation, n, grp) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING",
+        )?;
+        for dep in deps {
+            insert.execute(params![
+                dep.as_bytes(),
+                envelope.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                count(index),
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn end_waiting(&self, envelope: &EnvelopeCommit, index: usize) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "DELETE FROM waiting
+                 WHERE device = ?1 AND incarnation = ?2 AND n = ?3 AND grp = ?4",
+            )?
+            .execute(params![
+                envelope.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                count(index),
+            ])?;
+        Ok(())
+    }
+
+    fn dead_fates(&self, changes: &[Hash]) -> Result<()> {
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO fates (hash, seq) VALUES (?1, NULL) ON CONFLICT DO NOTHING",
+        )?;
+        for hash in changes {
+            insert.execute([hash.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    fn quarantine(
+        &self,
+        envelope: &EnvelopeCommit,
+        index: usize,
+        detail: Option<&str>,
+    ) -> Result<()> {
+        let Some(detail) = detail else { return Ok(()) };
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO quarantine (device, incarnation, n, grp, time, detail)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                envelope.device.as_bytes(),
+                envelope.incarnation,
+                int(envelope.n),
+                count(index),
+                self.time,
+                detail,
+            ])?;
+        Ok(())
+    }
+}

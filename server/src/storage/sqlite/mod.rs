@@ -1,0 +1,379 @@
+//! SQLite backend: one thread writes, a few connections read, WAL between them.
+//!
+//! - `threads`: the writer's thread and the readers' connections. A batch is one transaction.
+//! - `schema`: the tables. `convert`: SQLite's values and errors as ours.
+//! - `commit` and `working`: `commit_batch`; `digests`: the writer's memory of scope digests.
+//! - `read`, `list`, `search`, `people`: everything else, as functions over one connection.
+//!
+//! Invariant: a document's bytes are read by one function that counts ([`SqliteStore::opened`]);
+//! hello, lists and the log never call it.
+
+mod commit;
+mod convert;
+mod digests;
+mod list;
+mod people;
+mod read;
+mod schema;
+mod search;
+mod threads;
+mod working;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::envelope::PartKind;
+use manzana_engine::grant::Scope;
+use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
+use manzana_engine::wire::PackedDoc;
+use rusqlite::{Connection, params};
+
+use self::convert::int;
+use self::search::FolioFormat;
+use self::threads::{Readers, Writer, WriterThread};
+use super::{
+    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
+    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+};
+
+/// The epoch of a new city's log.
+const FIRST_EPOCH: u32 = 1;
+
+/// One city's relay in one SQLite file.
+pub struct SqliteStore {
+    writer: WriterThread,
+    readers: Arc<Readers>,
+}
+
+impl SqliteStore {
+    /// Opens the city's database, creating it with this format on the first start; afterwards the
+    /// stored format counts. Another process (the command line) may have it open too.
+    ///
+    /// # Errors
+    /// [`StorageError::NewerDatabase`], [`StorageError::Damaged`], [`StorageError::Busy`],
+    /// [`StorageError::Full`], or `Backend` for a file that is not a relay's database.
+    pub fn open(path: &Path, format: &CityFormat) -> Result<Self> {
+        let mut conn = threads::open_writer(path)?;
+        let format = first_start(&mut conn, format)?;
+        Ok(Self {
+            readers: Readers::open(path)?,
+            writer: WriterThread::start(Writer::new(conn, format))?,
+        })
+    }
+
+    /// How many times a document's bytes were read.
+    pub fn opened(&self) -> u64 {
+        self.readers.opened()
+    }
+
+    /// For tests of a full disk: the database may not grow beyond so many pages.
+    #[doc(hidden)]
+    pub async fn limit_pages(&self, pages: u64) -> Result<()> {
+        self.writer.limit_pages(pages).await
+    }
+}
+
+/// Writes the city's first row and format when there are none, and reads the format back.
+fn first_start(conn: &mut Connection, format: &CityFormat) -> Result<FolioFormat> {
+    manzana_store::sqlite::write(conn, |tx| {
+        let new = tx.execute(
+            "INSERT INTO city (id, epoch, head, next_folio) VALUES (1, ?1, 0, ?2)
+             ON CONFLICT DO NOTHING",
+            params![FIRST_EPOCH, int(format.first_folio)],
+        )?;
+        if new == 1 {
+            let first = format.first_folio.to_string();
+            let width = format.folio_width.to_string();
+            people::put_setting(tx, CityFormat::FIRST_FOLIO, first.as_bytes())?;
+            people::put_setting(tx, CityFormat::FOLIO_WIDTH, width.as_bytes())?;
+            people::put_setting(tx, CityFormat::FOLIO_PREFIX, format.folio_prefix.as_bytes())?;
+        }
+        stored_format(tx)
+    })
+}
+
+fn stored_format(conn: &Connection) -> Result<FolioFormat> {
+    let text = |name| -> Result<String> {
+        let value = people::setting(conn, name)?.ok_or(StorageError::Damaged)?;
+        String::from_utf8(value).map_err(|_| StorageError::Damaged)
+    };
+    let width: u8 = text(CityFormat::FOLIO_WIDTH)?
+        .parse()
+        .map_err(|_| StorageError::Damaged)?;
+    Ok(FolioFormat {
+        prefix: text(CityFormat::FOLIO_PREFIX)?,
+        width: width.into(),
+    })
+}
+
+#[async_trait]
+impl RelayStore for SqliteStore {
+    async fn head(&self) -> Result<Head> {
+        self.readers.read(|r| read::head(&r.conn)).await
+    }
+
+    async fn commit_batch(&self, batch: CommitBatch) -> Result<Committed> {
+        self.writer
+            .write(|tx, digests, format| commit::commit(tx, digests, format, batch))
+            .await
+    }
+
+    async fn docs(&self, ids: &[DocId]) -> Result<BTreeMap<DocId, DocState>> {
+        let ids = ids.to_vec();
+        self.readers.read(move |r| read::docs(r, &ids)).await
+    }
+
+    async fn chain(&self, device: &DeviceId, incarnation: u32) -> Result<ChainHead> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::chain(&r.conn, &device, incarnation))
+            .await
+    }
+
+    async fn envelope_hash(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<Hash>> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::envelope_hash(&r.conn, &device, incarnation, n))
+            .await
+    }
+
+    async fn envelope_answers(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<(Hash, Vec<Answer>)>> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::envelope_answers(&r.conn, &device, incarnation, n))
+            .await
+    }
+
+    async fn fates(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Fate>> {
+        let hashes = hashes.to_vec();
+        self.readers
+            .read(move |r| read::fates(&r.conn, &hashes))
+            .await
+    }
+
+    async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>> {
+        let actors = actors.to_vec();
+        self.readers
+            .read(move |r| read::actors(&r.conn, &actors))
+            .await
+    }
+
+    async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>> {
+        let hashes = hashes.to_vec();
+        self.readers
+            .read(move |r| read::waiting_for(&r.conn, &hashes))
+            .await
+    }
+
+    async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::waiting_count(&r.conn, &device))
+            .await
+    }
+
+    async fn answers_after(
+        &self,
+        device: &DeviceId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeAnswer>> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::answers_after(&r.conn, &device, after, limit))
+            .await
+    }
+
+    async fn answers_seen(&self, device: &DeviceId, up_to: u64) -> Result<()> {
+        let device = *device;
+        self.writer
+            .write(move |tx, _, _| read::answers_seen(tx, &device, up_to))
+            .await
+    }
+
+    async fn log_after(
+        &self,
+        scopes: &[Scope],
+        after: Seq,
+        limit: usize,
+    ) -> Result<(Vec<LogRow>, Seq)> {
+        let scopes = scopes.to_vec();
+        self.readers
+            .read(move |r| read::log_after(&r.conn, &scopes, after, limit))
+            .await
+    }
+
+    async fn fill(
+        &self,
+        scope: &Scope,
+        before: Seq,
+        max_bytes: usize,
+    ) -> Result<(Vec<PackedDoc>, bool)> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |r| read::fill(r, &scope, before, max_bytes))
+            .await
+    }
+
+    async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)> {
+        let scopes = scopes.to_vec();
+        self.readers
+            .read(move |r| read::digests(&r.conn, &scopes))
+            .await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>> {
+        let filter = filter.clone();
+        self.readers
+            .read(move |r| list::list(&r.conn, &filter))
+            .await
+    }
+
+    async fn catalogs(&self) -> Result<Vec<DocState>> {
+        self.readers.read(read::catalogs).await
+    }
+
+    async fn changed_since(&self, after: Seq, limit: usize) -> Result<Vec<DocState>> {
+        self.readers
+            .read(move |r| read::changed_since(&r.conn, after, limit))
+            .await
+    }
+
+    async fn parts(&self, doc: &DocId, kind: PartKind) -> Result<Vec<Bytes>> {
+        let doc = *doc;
+        self.readers
+            .read(move |r| read::parts(&r.conn, &doc, kind))
+            .await
+    }
+
+    async fn accepted_times(&self, doc: &DocId) -> Result<BTreeMap<Hash, i64>> {
+        let doc = *doc;
+        self.readers
+            .read(move |r| read::accepted_times(&r.conn, &doc))
+            .await
+    }
+
+    async fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>> {
+        let id = *id;
+        self.readers
+            .read(move |r| people::device(&r.conn, &id))
+            .await
+    }
+
+    async fn desk_of(&self, user: UserId) -> Result<Option<DeviceRecord>> {
+        self.readers
+            .read(move |r| people::desk_of(&r.conn, user))
+            .await
+    }
+
+    async fn put_device(&self, device: &DeviceRecord) -> Result<()> {
+        let device = device.clone();
+        self.writer
+            .write(move |tx, _, _| people::put_device(tx, &device))
+            .await
+    }
+
+    async fn revoke_device(&self, id: &DeviceId, at: i64) -> Result<()> {
+        let id = *id;
+        self.writer
+            .write(move |tx, _, _| people::revoke_device(tx, &id, at))
+            .await
+    }
+
+    async fn put_invite(&self, invite: &Invite) -> Result<()> {
+        let invite = invite.clone();
+        self.writer
+            .write(move |tx, _, _| people::put_invite(tx, &invite))
+            .await
+    }
+
+    async fn take_invite(&self, code_hash: &Hash, now: i64) -> Result<Invite> {
+        let code_hash = *code_hash;
+        self.writer
+            .write(move |tx, _, _| people::take_invite(tx, &code_hash, now))
+            .await
+    }
+
+    async fn add_user(&self, user: &UserRow) -> Result<UserId> {
+        let user = user.clone();
+        self.writer
+            .write(move |tx, _, _| people::add_user(tx, &user))
+            .await
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>> {
+        let name = name.to_owned();
+        self.readers
+            .read(move |r| people::user_by_name(&r.conn, &name))
+            .await
+    }
+
+    async fn users(&self, ids: &[UserId]) -> Result<BTreeMap<UserId, UserRow>> {
+        let ids = ids.to_vec();
+        self.readers
+            .read(move |r| people::users(&r.conn, &ids))
+            .await
+    }
+
+    async fn put_session(&self, session: &SessionRow) -> Result<()> {
+        let session = session.clone();
+        self.writer
+            .write(move |tx, _, _| people::put_session(tx, &session))
+            .await
+    }
+
+    async fn session(&self, token_hash: &Hash) -> Result<Option<SessionRow>> {
+        let token_hash = *token_hash;
+        self.readers
+            .read(move |r| people::session(&r.conn, &token_hash))
+            .await
+    }
+
+    async fn delete_session(&self, token_hash: &Hash) -> Result<()> {
+        let token_hash = *token_hash;
+        self.writer
+            .write(move |tx, _, _| people::delete_session(tx, &token_hash))
+            .await
+    }
+
+    async fn delete_sessions_before(&self, used_at: i64) -> Result<()> {
+        self.writer
+            .write(move |tx, _, _| people::delete_sessions_before(tx, used_at))
+            .await
+    }
+
+    async fn act_key(&self, user: UserId, key: &str, record: RecordId) -> Result<Option<RecordId>> {
+        let key = key.to_owned();
+        self.writer
+            .write(move |tx, _, _| people::act_key(tx, user, &key, record))
+            .await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let name = name.to_owned();
+        self.readers
+            .read(move |r| people::setting(&r.conn, &name))
+            .await
+    }
+
+    async fn put_setting(&self, name: &str, value: &[u8]) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.to_vec());
+        self.writer
+            .write(move |tx, _, _| people::put_setting(tx, &name, &value))
+            .await
+    }
+}

@@ -1,0 +1,250 @@
+//! One thread that writes and a few connections that read.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use manzana_store::sqlite;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::super::{Result, StorageError};
+use super::convert::int;
+use super::digests::DigestCache;
+use super::schema::SCHEMA;
+use super::search::FolioFormat;
+
+/// Writes waiting for the writer; callers beyond wait their turn.
+const WRITES_QUEUED: usize = 64;
+/// Connections that read: more than cores, since some of them wait for the disk.
+const READERS: usize = 4;
+
+/// The thread has ended (a panic in it, told by the log).
+#[derive(Debug, thiserror::Error)]
+#[error("the storage's thread has ended")]
+struct Ended;
+
+fn ended() -> StorageError {
+    StorageError::Backend(Box::new(Ended))
+}
+
+type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+
+/// What the writing thread owns.
+pub(super) struct Writer {
+    conn: Connection,
+    version: i64,
+    /// States of digests as last committed by this writer.
+    pub(super) digests: DigestCache,
+    pub(super) format: FolioFormat,
+}
+
+impl Writer {
+    pub(super) fn new(conn: Connection, format: FolioFormat) -> Self {
+        Self {
+            conn,
+            version: 0,
+            digests: DigestCache::default(),
+            format,
+        }
+    }
+
+    /// Runs `work` in one transaction: all of it is durable, or nothing of it was.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &mut DigestCache, &FolioFormat) -> Result<T>,
+    ) -> Result<T> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have written since: what is remembered is stale then.
+        let version = tx.pragma_query_value(None, "data_version", |row| row.get(0))?;
+        if self.version != version {
+            self.digests.clear();
+            self.version = version;
+        }
+        let done = work(&tx, &mut self.digests, &self.format)
+            .and_then(|value| tx.commit().map(|()| value).map_err(StorageError::from));
+        if done.is_err() {
+            self.digests.clear();
+        } else {
+            self.digests.trim();
+        }
+        done
+    }
+
+    fn limit_pages(&mut self, pages: u64) -> Result<()> {
+        self.conn
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .optional()?;
+        Ok(())
+    }
+}
+
+/// The handle of the writing thread.
+pub(super) struct WriterThread {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WriterThread {
+    pub(super) fn start(mut writer: Writer) -> Result<Self> {
+        let (jobs, mut queue) = mpsc::channel::<Job>(WRITES_QUEUED);
+        let thread = std::thread::Builder::new()
+            .name("manzana-writer".to_owned())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    job(&mut writer);
+                }
+            })
+            .map_err(|error| StorageError::Backend(Box::new(error)))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs `work` in a transaction of its own, after the writes asked for before.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &mut DigestCache, &FolioFormat) -> Result<T>
+        + Send
+        + 'static,
+    ) -> Result<T> {
+        self.run(move |writer| writer.transact(work)).await
+    }
+
+    pub(super) async fn limit_pages(&self, pages: u64) -> Result<()> {
+        self.run(move |writer| writer.limit_pages(pages)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |writer| {
+            // Nobody may be waiting any more: what was asked for is done all the same.
+            let _ = reply.send(work(writer));
+        });
+        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        jobs.send(job).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for WriterThread {
+    /// Waits for the writes under way, so that a database dropped is a database closed.
+    fn drop(&mut self) {
+        self.jobs.take();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was told when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A connection that reads, inside one snapshot.
+pub(super) struct Reader {
+    pub(super) conn: Connection,
+    opened: Arc<AtomicU64>,
+}
+
+impl Reader {
+    fn open(path: &Path, opened: Arc<AtomicU64>) -> Result<Self> {
+        let conn = sqlite::open_reader(path, &SCHEMA)?;
+        Ok(Self { conn, opened })
+    }
+
+    /// A document's bytes: the only way to them, and it counts.
+    pub(super) fn saved(&self, creation_seq: u64) -> Result<bytes::Bytes> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let saved: Vec<u8> = self
+            .conn
+            .prepare_cached("SELECT saved FROM doc_bytes WHERE creation_seq = ?1")?
+            .query_row([int(creation_seq)], |row| row.get(0))?;
+        Ok(saved.into())
+    }
+}
+
+/// A bounded set of reading connections.
+pub(super) struct Readers {
+    idle: Mutex<Vec<Reader>>,
+    permits: Arc<Semaphore>,
+    opened: Arc<AtomicU64>,
+}
+
+impl Readers {
+    pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
+        let opened = Arc::new(AtomicU64::new(0));
+        let idle: Vec<Reader> = (0..READERS)
+            .map(|_| Reader::open(path, Arc::clone(&opened)))
+            .collect::<Result<_>>()?;
+        Ok(Arc::new(Self {
+            idle: Mutex::new(idle),
+            permits: Arc::new(Semaphore::new(READERS)),
+            opened,
+        }))
+    }
+
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Runs `work` in one read snapshot of some connection.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(|_| ended())?;
+        let pool = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let lease = Lease::take(&pool)?;
+            let done = lease.read(work);
+            // In this order: whoever gets the permit finds the connection.
+            drop(lease);
+            drop(permit);
+            done
+        });
+        reading.await.map_err(|_| ended())?
+    }
+}
+
+struct Lease<'a> {
+    pool: &'a Readers,
+    reader: Option<Reader>,
+}
+
+impl<'a> Lease<'a> {
+    fn take(pool: &'a Readers) -> Result<Self> {
+        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = Some(idle.pop().ok_or_else(ended)?);
+        Ok(Self { pool, reader })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Reader) -> Result<T>) -> Result<T> {
+        let reader = self.reader.as_ref().ok_or_else(ended)?;
+        let snapshot = reader.conn.unchecked_transaction()?;
+        let done = work(reader);
+        snapshot.finish()?;
+        done
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut idle = self
+            .pool
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        idle.extend(self.reader.take());
+    }
+}
+
+/// Opens the writer's connection.
+pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+    Ok(sqlite::open(path, &SCHEMA)?)
+}

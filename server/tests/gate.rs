@@ -1,0 +1,515 @@
+//! The gate's processes under attack: what a hostile job costs, and whom it harms.
+//!
+//! The workers here need judges that misbehave, which the real binary must not contain. So this
+//! test binary is its own worker: called as `gate-worker` it runs [`odd_judge`], otherwise it
+//! runs the tests. That takes a `main` of our own (`harness = false`), with libtest-mimic for
+//! the filters and the report. A second binary would be installed beside the real one, an example
+//! is not built by `cargo test --test`, and under the usual harness the worker's standard output
+//! would carry the harness's words between the frames.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../core/engine/tests/support/attacks.rs"]
+mod attacks;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use automerge::{AutoCommit, ReadDoc};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use libtest_mimic::{Arguments, Failed, Trial};
+use manzana_engine::gate::chunk::decode_change;
+use manzana_engine::gate::fit::check_fit;
+use manzana_server::gate::{
+    GateConfig, GateError, GatePool, JOB_BYTES, WorkerLimits, run_worker_within,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
+/// How much more than an idle worker one that judges an attack may ever take, in KiB.
+const ATTACK_KIB: u64 = 32 * 1024;
+
+/// Far longer than any job here that is meant to end by itself.
+const WALL: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some("gate-worker") {
+        let mut limits = WorkerLimits::default();
+        if let Some(seconds) = args.next() {
+            limits.job_cpu_seconds = seconds.parse().unwrap();
+        }
+        return run_worker_within(limits, odd_judge);
+    }
+    libtest_mimic::run(&Arguments::from_args(), tests()).exit_code()
+}
+
+fn tests() -> Vec<Trial> {
+    macro_rules! trials {
+        ($($name:ident),* $(,)?) => {
+            vec![$(Trial::test(stringify!($name), || run($name()))),*]
+        };
+    }
+    trials![
+        jobs_are_answered_one_by_one_and_many_at_once,
+        no_attack_takes_more_memory_than_its_due,
+        mutations_that_pass_the_decoder_kill_at_most_their_own_worker,
+        a_killed_worker_takes_only_its_own_job_with_it,
+        a_worker_killed_between_jobs_harms_no_job,
+        a_job_that_allocates_without_bound_dies_of_its_limit,
+        a_job_that_spins_is_ended_by_the_wall_time,
+        a_job_that_spins_is_ended_by_its_processor_time,
+        a_job_that_panics_dies_alone,
+        a_full_queue_turns_jobs_away,
+        a_job_is_taken_up_to_its_limit,
+        a_program_that_cannot_start_is_reported,
+        a_program_that_ends_at_once_is_not_the_jobs_fault,
+        a_caller_that_went_away_does_not_disturb_the_next,
+        dropping_the_pool_kills_its_workers,
+        what_a_judge_prints_stays_out_of_the_frames,
+        the_real_binary_judges_changes,
+    ]
+}
+
+/// Each test has a runtime of its own, whose end also ends its pools.
+fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(test);
+    Ok(())
+}
+
+// ---------------------------------------------------------------- the worker's side
+
+/// Does as the job's first byte says.
+fn odd_judge(job: &[u8]) -> Vec<u8> {
+    let (&kind, rest) = job.split_first().unwrap();
+    match kind {
+        b'e' => rest.to_vec(),
+        b'w' => std::process::id().to_le_bytes().to_vec(),
+        b'c' => apply(rest),
+        b'm' => allocate_without_bound(),
+        b's' => spin(),
+        b'p' => panic!("a message with somebody's name"),
+        b'o' => {
+            println!("a stray line");
+            rest.to_vec()
+        }
+        b'r' => rendezvous(rest),
+        _ => unreachable!("no such job"),
+    }
+}
+
+/// What the relay's judge will do: decode, apply, and see that the document survives saving.
+fn apply(job: &[u8]) -> Vec<u8> {
+    let (len, rest) = job.split_first_chunk::<4>().unwrap();
+    let (base, raw) = rest.split_at(u32::from_le_bytes(*len) as usize);
+    let decoded = match decode_change(raw) {
+        Ok(decoded) => decoded,
+        Err(reason) => return format!("refused: {reason}").into_bytes(),
+    };
+    let mut doc = AutoCommit::load(base).unwrap();
+    if let Err(reason) = check_fit(doc.document(), &decoded) {
+        return format!("does not fit: {reason}").into_bytes();
+    }
+    let Ok(change) = automerge::Change::from_bytes(raw.to_vec()) else {
+        return b"automerge refused".to_vec();
+    };
+    let Ok(()) = doc.apply_changes([change]) else {
+        return b"automerge refused".to_vec();
+    };
+    let Ok(mut saved) = AutoCommit::load(&doc.save_nocompress()) else {
+        return b"did not survive".to_vec();
+    };
+    // Some damage shows only now, long after a successful load.
+    let hydrated = saved.hydrate(automerge::ROOT, None);
+    let forked = saved.fork();
+    drop((hydrated, forked));
+    b"applied".to_vec()
+}
+
+fn allocate_without_bound() -> Vec<u8> {
+    let mut all = vec![];
+    loop {
+        all.push(vec![1_u8; 1 << 20]);
+    }
+}
+
+fn spin() -> Vec<u8> {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Tells the test who works on this job, and waits for its word.
+fn rendezvous(path: &[u8]) -> Vec<u8> {
+    let path = Path::new(std::str::from_utf8(path).unwrap());
+    let mut test = UnixStream::connect(path).unwrap();
+    test.write_all(&std::process::id().to_le_bytes()).unwrap();
+    let mut word = vec![];
+    test.read_to_end(&mut word).unwrap();
+    word
+}
+
+// ---------------------------------------------------------------- the test's side
+
+fn config(workers: usize) -> GateConfig {
+    GateConfig {
+        program: std::env::current_exe().unwrap(),
+        args: vec![OsString::from("gate-worker")],
+        workers,
+        wall: WALL,
+        queue: 256,
+    }
+}
+
+fn pool(workers: usize) -> GatePool {
+    GatePool::start(config(workers)).unwrap()
+}
+
+fn job(kind: u8, rest: &[u8]) -> Bytes {
+    Bytes::from([&[kind], rest].concat())
+}
+
+fn echo(text: &str) -> Bytes {
+    job(b'e', text.as_bytes())
+}
+
+fn apply_job(base: &[u8], raw: &[u8]) -> Bytes {
+    let len = (base.len() as u32).to_le_bytes();
+    job(b'c', &[&len, base, raw].concat())
+}
+
+async fn answer(pool: &GatePool, job: Bytes) -> String {
+    let answer = pool.judge(job).await.unwrap();
+    String::from_utf8(answer.to_vec()).unwrap()
+}
+
+async fn assert_works(pool: &GatePool) {
+    assert_eq!(answer(pool, echo("still here")).await, "still here");
+}
+
+async fn worker_id(pool: &GatePool) -> u32 {
+    let id = pool.judge(job(b'w', b"")).await.unwrap();
+    u32::from_le_bytes(id[..].try_into().unwrap())
+}
+
+fn kill(id: u32) {
+    let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+/// The most memory a process ever held, in KiB.
+fn peak_kib(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.unwrap().split_whitespace().nth(1).unwrap();
+    number.parse().unwrap()
+}
+
+/// Where a job that waits for the test's word reports.
+struct Meeting {
+    listener: UnixListener,
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Meeting {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meeting");
+        Self {
+            listener: UnixListener::bind(&path).unwrap(),
+            path,
+            _dir: dir,
+        }
+    }
+
+    fn job(&self) -> Bytes {
+        job(b'r', self.path.to_str().unwrap().as_bytes())
+    }
+
+    /// Waits until a worker is in the middle of the job.
+    async fn arrival(&self) -> (u32, tokio::net::UnixStream) {
+        let (mut worker, _) = self.listener.accept().await.unwrap();
+        let id = worker.read_u32_le().await.unwrap();
+        (id, worker)
+    }
+}
+
+async fn jobs_are_answered_one_by_one_and_many_at_once() {
+    let pool = pool(2);
+    assert_eq!(answer(&pool, echo("")).await, "");
+    let texts: Vec<_> = (0..100).map(|n| format!("job {n}")).collect();
+    let answers = texts.iter().map(|text| answer(&pool, echo(text)));
+    assert_eq!(futures_util::future::join_all(answers).await, texts);
+    let counters = pool.counters();
+    assert_eq!((counters.jobs, counters.spawned), (101, 2));
+}
+
+/// Every row of the table of attacks: its name, the document it is aimed at, and its bytes.
+fn rows() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let empty = attacks::document().save_nocompress();
+    let forgery = attacks::forged_sequence();
+    let mut doc = attacks::document();
+    let base = automerge::Change::from_bytes(forgery.base).unwrap();
+    let honest = automerge::Change::from_bytes(forgery.honest).unwrap();
+    doc.apply_changes([base, honest]).unwrap();
+    let change = attacks::last_change(&mut attacks::rich_document());
+    let cut = change[..change.len() - 1].to_vec();
+    let mut rows = vec![
+        ("sync message", attacks::sync_message()),
+        ("ten million inserts", attacks::run_length_bomb(10_000_000)),
+        ("a million inserts", attacks::run_length_bomb(1_000_000)),
+        (
+            "as many inserts as allowed",
+            attacks::run_length_bomb(9_999),
+        ),
+        ("run-length document", attacks::run_length_document()),
+        ("200 MiB deflated", attacks::deflate_bomb(200)),
+        ("2 GiB deflated", attacks::deflate_bomb(2_048)),
+        ("last counter", attacks::last_counter()),
+        ("truncated", cut),
+        ("longest keys", attacks::repeated_keys(256)),
+        ("too long keys", attacks::repeated_keys(257)),
+    ]
+    .into_iter()
+    .map(|(name, raw)| (name, empty.clone(), raw))
+    .collect::<Vec<_>>();
+    rows.push(("forged sequence", doc.save_nocompress(), forgery.forged));
+    let bundles = attacks::bundles().into_iter();
+    rows.extend(bundles.map(|raw| ("bundle", empty.clone(), raw)));
+    rows
+}
+
+async fn no_attack_takes_more_memory_than_its_due() {
+    let pool = pool(1);
+    let id = worker_id(&pool).await;
+    let idle = peak_kib(id);
+    for (name, base, raw) in rows() {
+        let verdict = answer(&pool, apply_job(&base, &raw)).await;
+        let over = peak_kib(id) - idle;
+        assert!(
+            over <= ATTACK_KIB,
+            "{name}: {verdict}, {over} KiB over idle"
+        );
+    }
+    assert_eq!(worker_id(&pool).await, id, "no attack killed the worker");
+}
+
+async fn mutations_that_pass_the_decoder_kill_at_most_their_own_worker() {
+    let pool = pool(2);
+    let mut doc = attacks::rich_document();
+    let mut tally = std::collections::BTreeMap::<String, u32>::new();
+    let mut before = attacks::document();
+    for change in doc.get_changes(&[]) {
+        let base = before.save_nocompress();
+        for seed in 0..300 {
+            let raw = attacks::mutated(change.raw_bytes(), seed);
+            let verdict = match pool.judge(apply_job(&base, &raw)).await {
+                Ok(verdict) => String::from_utf8(verdict.to_vec()).unwrap(),
+                Err(error) => {
+                    assert!(error.is_the_jobs_fault(), "{error}");
+                    error.to_string()
+                }
+            };
+            *tally.entry(verdict).or_default() += 1;
+        }
+        before.apply_changes([change]).unwrap();
+    }
+    assert_eq!(tally.values().sum::<u32>(), 900);
+    assert_works(&pool).await;
+}
+
+async fn a_killed_worker_takes_only_its_own_job_with_it() {
+    for workers in [1, 2] {
+        let pool = pool(workers);
+        let meeting = Meeting::new();
+        let texts: Vec<_> = (0..40).map(|n| format!("job {n}")).collect();
+        let (before, after) = texts.split_at(20);
+        let all = |texts: &[String]| {
+            let jobs = texts.iter().map(|text| answer(&pool, echo(text)));
+            futures_util::future::join_all(jobs.collect::<Vec<_>>())
+        };
+        let killing = async {
+            let (id, _worker) = meeting.arrival().await;
+            kill(id);
+        };
+        let (first, struck, rest, ()) =
+            tokio::join!(all(before), pool.judge(meeting.job()), all(after), killing);
+        let killed = GateError::Died {
+            signal: Some(9),
+            code: None,
+        };
+        assert_eq!(struck, Err(killed));
+        assert_eq!([first, rest].concat(), texts);
+        let counters = pool.counters();
+        assert_eq!((counters.jobs, counters.deaths), (41, 1));
+        assert_eq!(counters.spawned, workers as u64 + 1);
+    }
+}
+
+async fn a_worker_killed_between_jobs_harms_no_job() {
+    let pool = pool(1);
+    for _ in 0..20 {
+        kill(worker_id(&pool).await);
+        assert_works(&pool).await;
+    }
+    let counters = pool.counters();
+    assert_eq!((counters.deaths, counters.idle_deaths), (0, 20));
+}
+
+async fn a_job_that_allocates_without_bound_dies_of_its_limit() {
+    let pool = pool(1);
+    let error = pool.judge(job(b'm', b"")).await.unwrap_err();
+    // The allocator gives up and the process aborts.
+    let aborted = GateError::Died {
+        signal: Some(6),
+        code: None,
+    };
+    assert_eq!(error, aborted);
+    assert_works(&pool).await;
+}
+
+async fn a_job_that_spins_is_ended_by_the_wall_time() {
+    let pool = GatePool::start(GateConfig {
+        wall: Duration::from_millis(500),
+        ..config(1)
+    })
+    .unwrap();
+    // The first job waits for the process to start, which is not what is measured here.
+    assert_works(&pool).await;
+    assert_eq!(pool.judge(job(b's', b"")).await, Err(GateError::TimedOut));
+    assert_eq!(pool.counters().timeouts, 1);
+    assert_works(&pool).await;
+}
+
+async fn a_job_that_spins_is_ended_by_its_processor_time() {
+    let pool = GatePool::start(GateConfig {
+        args: vec!["gate-worker".into(), "1".into()],
+        ..config(1)
+    })
+    .unwrap();
+    let error = pool.judge(job(b's', b"")).await.unwrap_err();
+    let out_of_time = GateError::Died {
+        signal: Some(Signal::XCPU.as_raw()),
+        code: None,
+    };
+    assert_eq!(error, out_of_time);
+    assert_works(&pool).await;
+}
+
+async fn a_job_that_panics_dies_alone() {
+    let pool = pool(1);
+    let error = pool.judge(job(b'p', b"")).await.unwrap_err();
+    let panicked = GateError::Died {
+        signal: None,
+        code: Some(101),
+    };
+    assert_eq!(error, panicked);
+    assert!(error.is_the_jobs_fault());
+    assert_works(&pool).await;
+}
+
+async fn a_full_queue_turns_jobs_away() {
+    let pool = GatePool::start(GateConfig {
+        queue: 1,
+        ..config(1)
+    })
+    .unwrap();
+    let meeting = Meeting::new();
+    let mut working = Box::pin(pool.judge(meeting.job()));
+    assert!((&mut working).now_or_never().is_none());
+    let (_, mut worker) = meeting.arrival().await;
+    let mut waiting = Box::pin(answer(&pool, echo("waits")));
+    assert!((&mut waiting).now_or_never().is_none());
+    let busy = pool.judge(echo("one too many")).now_or_never();
+    assert_eq!(busy, Some(Err(GateError::Busy)));
+    worker.write_all(b"go on").await.unwrap();
+    drop(worker);
+    assert_eq!(working.await, Ok(Bytes::from_static(b"go on")));
+    assert_eq!(waiting.await, "waits");
+    assert_eq!(pool.counters().turned_away, 1);
+}
+
+async fn a_job_is_taken_up_to_its_limit() {
+    let pool = pool(1);
+    let largest = job(b'e', &vec![7; JOB_BYTES - 1]);
+    let answer = pool.judge(largest.clone()).await.unwrap();
+    assert_eq!(answer, largest.slice(1..));
+    let larger = job(b'e', &vec![7; JOB_BYTES]);
+    assert_eq!(pool.judge(larger).await, Err(GateError::TooLarge));
+}
+
+async fn a_program_that_cannot_start_is_reported() {
+    let started = GatePool::start(GateConfig {
+        program: "/nonexistent".into(),
+        ..config(1)
+    });
+    let not_found = GateError::Spawn {
+        kind: std::io::ErrorKind::NotFound,
+    };
+    assert_eq!(started.unwrap_err(), not_found);
+}
+
+async fn a_program_that_ends_at_once_is_not_the_jobs_fault() {
+    let pool = GatePool::start(GateConfig {
+        program: "/bin/true".into(),
+        ..config(1)
+    })
+    .unwrap();
+    let error = pool.judge(echo("nobody")).await.unwrap_err();
+    assert!(matches!(error, GateError::Spawn { .. }), "{error}");
+    assert!(!error.is_the_jobs_fault());
+}
+
+async fn a_caller_that_went_away_does_not_disturb_the_next() {
+    let pool = pool(1);
+    let meeting = Meeting::new();
+    let mut abandoned = Box::pin(pool.judge(meeting.job()));
+    assert!((&mut abandoned).now_or_never().is_none());
+    let (_, worker) = meeting.arrival().await;
+    drop(abandoned);
+    drop(worker);
+    assert_works(&pool).await;
+    assert_eq!(pool.counters().deaths, 0);
+}
+
+async fn dropping_the_pool_kills_its_workers() {
+    let pool = pool(1);
+    let meeting = Meeting::new();
+    let mut working = Box::pin(pool.judge(meeting.job()));
+    assert!((&mut working).now_or_never().is_none());
+    let (_, mut worker) = meeting.arrival().await;
+    drop(working);
+    drop(pool);
+    // The system closes a dead process's end; nothing else does while it waits for our word.
+    assert_eq!(worker.read(&mut [0]).await.unwrap(), 0);
+}
+
+async fn what_a_judge_prints_stays_out_of_the_frames() {
+    let pool = pool(1);
+    assert_eq!(answer(&pool, job(b'o', b"framed")).await, "framed");
+    assert_works(&pool).await;
+}
+
+async fn the_real_binary_judges_changes() {
+    let pool = GatePool::start(GateConfig {
+        program: env!("CARGO_BIN_EXE_manzana").into(),
+        ..config(1)
+    })
+    .unwrap();
+    let honest = attacks::last_change(&mut attacks::rich_document());
+    assert_eq!(pool.judge(honest.into()).await.unwrap()[..], [0]);
+    let refused = pool.judge(attacks::sync_message().into()).await.unwrap();
+    assert_eq!(refused[..], *b"\x01not an automerge chunk");
+}
