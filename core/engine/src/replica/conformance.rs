@@ -19,7 +19,7 @@ use crate::policy::Rule;
 use crate::record::CatalogRef;
 use crate::summary::{DocKind, Priority, Summary};
 
-/// The device that a fixture's store belongs to.
+/// The device whose store it is.
 pub const OWN: DeviceId = DeviceId([0x11; 16]);
 /// Another device, whose envelopes are carried. Its id sorts before [`OWN`].
 pub const OTHER: DeviceId = DeviceId([0x01; 16]);
@@ -284,8 +284,8 @@ pub fn an_empty_store_has_nothing<F: Fixture>(fixture: &mut F) {
     assert_eq!(ok(store.envelope(&OWN, 1, 1)), None);
     assert_eq!(ok(store.envelopes_from(&OWN, 1, 0, 10)), []);
     assert_eq!(ok(store.open_envelopes_of(&doc_id(1))), []);
-    assert_eq!(ok(store.carried(10)), []);
-    assert_eq!(ok(store.unsent()), (0, None));
+    assert_eq!(ok(store.carried(&OWN, 1, 10)), []);
+    assert_eq!(ok(store.unsent(&OWN)), (0, None));
     assert_eq!(ok(store.intent(&record_id(1))), None);
     assert_eq!(ok(store.to_correct()), []);
     assert_eq!(ok(store.open_intents_of(&doc_id(1))), []);
@@ -454,15 +454,21 @@ pub fn envelopes_not_answered_for_good_are_found_by_document<F: Fixture>(fixture
     assert_eq!(open(fixture, 4), [(OWN, 1)]);
 }
 
-/// Unanswered ones of other devices, in the order in which they were first stored.
+/// Unanswered ones outside the chain in use, in the order in which they were first stored.
 pub fn carried_envelopes_wait_in_the_order_they_came<F: Fixture>(fixture: &mut F) {
     let rows = [3, 1, 2].map(|n| envelope_row(OTHER, 1, n, &[1]));
     commit(fixture, rows.iter().map(put_envelope));
     commit(fixture, [put_envelope(&envelope_row(OWN, 1, 9, &[1]))]);
     commit(fixture, [put_envelope(&rows[0])]);
-    let carried = |fixture: &mut F, limit| places(ok(fixture.store().carried(limit)));
+    let carried = |fixture: &mut F, limit| {
+        let rows = ok(fixture.store().carried(&OWN, 1, limit));
+        places(rows)
+    };
     assert_eq!(carried(fixture, 10), [(1, 3), (1, 1), (1, 2)]);
     assert_eq!(carried(fixture, 2), [(1, 3), (1, 1)]);
+    // An earlier life of the own store is carried like a stranger's.
+    let earlier = ok(fixture.store().carried(&OWN, 2, 10));
+    assert_eq!(places(earlier), [(1, 3), (1, 1), (1, 2), (1, 9)]);
     commit(fixture, [answered(&rows[1], &[waiting()])]);
     assert_eq!(carried(fixture, 10), [(1, 3), (1, 2)]);
 }
@@ -472,11 +478,11 @@ pub fn unsent_counts_own_envelopes_of_all_incarnations<F: Fixture>(fixture: &mut
     let (first, second) = (envelope_row(OWN, 1, 8, &[1]), envelope_row(OWN, 2, 3, &[1]));
     let other = envelope_row(OTHER, 1, 1, &[1]);
     commit(fixture, [&first, &second, &other].map(put_envelope));
-    assert_eq!(ok(fixture.store().unsent()), (2, Some(1_003)));
+    assert_eq!(ok(fixture.store().unsent(&OWN)), (2, Some(1_003)));
     commit(fixture, [answered(&second, &[accepted()])]);
-    assert_eq!(ok(fixture.store().unsent()), (1, Some(1_008)));
+    assert_eq!(ok(fixture.store().unsent(&OWN)), (1, Some(1_008)));
     commit(fixture, [answered(&first, &[waiting()])]);
-    assert_eq!(ok(fixture.store().unsent()), (0, None));
+    assert_eq!(ok(fixture.store().unsent(&OWN)), (0, None));
 }
 
 /// It is in no chain and with no document.
@@ -487,7 +493,7 @@ pub fn a_dropped_envelope_leaves_nothing<F: Fixture>(fixture: &mut F) {
     let store = fixture.store();
     assert_eq!(ok(store.envelope(&OTHER, 1, 2)), None);
     assert_eq!(places(ok(store.open_envelopes_of(&doc_id(1)))), [(1, 1)]);
-    assert_eq!(places(ok(store.carried(10))), [(1, 1)]);
+    assert_eq!(places(ok(store.carried(&OWN, 1, 10))), [(1, 1)]);
     assert_eq!(places(ok(store.envelopes_from(&OTHER, 1, 0, 10))), [(1, 1)]);
 }
 
@@ -606,10 +612,10 @@ fn only_the_first<F: Fixture>(fixture: &mut F) {
     assert_eq!(ok(store.doc(&doc_id(1))), Some(first));
     assert_eq!(ok(store.list()).len(), 1);
     assert_eq!(places(ok(store.envelopes_from(&OWN, 1, 0, 9))), [(1, 1)]);
-    assert_eq!(places(ok(store.carried(9))), [(1, 1)]);
+    assert_eq!(places(ok(store.carried(&OWN, 1, 9))), [(1, 1)]);
     assert_eq!(ok(store.open_envelopes_of(&doc_id(1))).len(), 2);
     assert_eq!(ok(store.open_envelopes_of(&doc_id(2))), []);
-    assert_eq!(ok(store.unsent()), (1, Some(1_001)));
+    assert_eq!(ok(store.unsent(&OWN)), (1, Some(1_001)));
     assert_eq!(numbers(ok(store.to_correct())), [1]);
     assert_eq!(numbers(ok(store.open_intents_of(&doc_id(1)))), [101]);
     assert_eq!(ok(store.open_intents_of(&doc_id(2))), []);

@@ -20,10 +20,9 @@ pub enum MemoryError {
     Full,
 }
 
-/// A replica in memory.
-#[derive(Debug, Clone)]
+/// A replica in memory; empty by default.
+#[derive(Debug, Clone, Default)]
 pub struct MemoryReplica {
-    device: DeviceId,
     meta: Option<Vec<u8>>,
     docs: BTreeMap<DocId, DocRow>,
     envelopes: BTreeMap<(DeviceId, u32, u64), Placed<EnvelopeRow>>,
@@ -43,22 +42,6 @@ struct Placed<T> {
 }
 
 impl MemoryReplica {
-    /// An empty store. The envelopes of `device` are its own, all others are carried.
-    pub fn new(device: DeviceId) -> Self {
-        Self {
-            device,
-            meta: None,
-            docs: BTreeMap::new(),
-            envelopes: BTreeMap::new(),
-            intents: BTreeMap::new(),
-            receipts: Vec::new(),
-            digests: BTreeMap::new(),
-            next: 0,
-            full: false,
-            opened: Cell::new(0),
-        }
-    }
-
     /// While full, every commit fails and writes nothing.
     pub fn set_full(&mut self, full: bool) {
         self.full = full;
@@ -182,17 +165,23 @@ impl ReplicaStore for MemoryReplica {
         }))
     }
 
-    fn carried(&self, limit: usize) -> Result<Vec<EnvelopeRow>, MemoryError> {
+    fn carried(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeRow>, MemoryError> {
         let mut rows = placed(&self.envelopes, |row| {
-            row.answers.is_none() && row.envelope.context.device != self.device
+            let context = &row.envelope.context;
+            row.answers.is_none() && (context.device, context.incarnation) != (*device, incarnation)
         });
         rows.truncate(limit);
         Ok(rows)
     }
 
-    fn unsent(&self) -> Result<(u64, Option<i64>), MemoryError> {
+    fn unsent(&self, device: &DeviceId) -> Result<(u64, Option<i64>), MemoryError> {
         let rows = placed(&self.envelopes, |row| {
-            row.answers.is_none() && row.envelope.context.device == self.device
+            row.answers.is_none() && row.envelope.context.device == *device
         });
         let times = rows.iter().filter_map(|row| row.envelope.peek().ok());
         let oldest = times.map(|body| body.device_time).min();
@@ -238,7 +227,7 @@ impl ReplicaStore for MemoryReplica {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conformance::{self, Fixture};
+    use super::super::conformance::Fixture;
     use super::*;
 
     struct InMemory(MemoryReplica);
@@ -263,5 +252,5 @@ mod tests {
         }
     }
 
-    crate::replica_conformance!(InMemory(MemoryReplica::new(conformance::OWN)));
+    crate::replica_conformance!(InMemory(MemoryReplica::default()));
 }

@@ -27,8 +27,8 @@ mod store;
 mod sync;
 
 pub use author::Saved;
-pub use meta::{BadEnrolment, Meta, held_scopes};
 pub use memory::{MemoryError, MemoryReplica};
+pub use meta::{BadEnrolment, Meta, held_scopes};
 pub use store::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 pub use sync::{ProtocolError, Surroundings};
 

@@ -5,7 +5,6 @@
 -- What the replica knows of itself: one row.
 CREATE TABLE own (
     id         INTEGER PRIMARY KEY CHECK (id = 0),
-    device     BLOB,                        -- whose envelopes are `own`
     meta       BLOB,                        -- the engine's state, opaque
     token      BLOB,                        -- see token.rs for these three
     file_token BLOB,
@@ -51,7 +50,6 @@ CREATE TABLE envelopes (
     device      BLOB NOT NULL CHECK (length(device) = 16),
     incarnation INTEGER NOT NULL,
     n           INTEGER NOT NULL,
-    own         INTEGER NOT NULL,           -- device = own.device
     device_time INTEGER,                    -- milliseconds UTC; NULL when the body cannot be read
     hash        BLOB NOT NULL,
     envelope    BLOB NOT NULL,
@@ -59,8 +57,8 @@ CREATE TABLE envelopes (
     docs        BLOB NOT NULL,
     UNIQUE (device, incarnation, n)
 ) STRICT;
-CREATE INDEX envelopes_unsent ON envelopes (device_time) WHERE answers IS NULL AND own = 1;
-CREATE INDEX envelopes_carried ON envelopes (place) WHERE answers IS NULL AND own = 0;
+CREATE INDEX envelopes_unsent ON envelopes (device, device_time) WHERE answers IS NULL;
+CREATE INDEX envelopes_carried ON envelopes (place, device, incarnation) WHERE answers IS NULL;
 
 -- Index of envelopes.docs, only while the envelope is not answered for good.
 CREATE TABLE envelope_docs (
