@@ -101,7 +101,7 @@ fn choose(model: &mut Model, author: &mut Author, step: &[u8; 4]) -> usize {
     if new {
         let mut sheet = author.petition();
         sheet.summary.block = Some(u32::from(step[2] % 3));
-        sheet.summary.sector = (step[2] % 2 == 0).then_some(1);
+        sheet.summary.sector = step[2].is_multiple_of(2).then_some(1);
         model.sheets.push(sheet);
         return model.sheets.len() - 1;
     }
