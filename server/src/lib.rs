@@ -7,7 +7,9 @@
 //! [`config::Config`] bounds all of it.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod auth;
+pub mod city;
 pub mod clock;
 pub mod config;
 pub mod desk;

@@ -329,8 +329,8 @@ impl<'r> Batch<'r> {
                     !p.actor.belongs_to(&place.0) || *bound.entry(p.actor).or_insert(place) != place
                 });
                 if foreign {
-                    let changes = peeked.iter().map(|p| p.hash).collect();
-                    *group = refused(Rule::ForeignActor, changes);
+                    // Not marked dead: a thief who sends somebody's bytes first must not orphan them.
+                    *group = refused(Rule::ForeignActor, Vec::new());
                 }
             }
         }

@@ -25,6 +25,7 @@ use manzana_engine::ids::{CatalogId, DeviceId, Hash, UserId};
 use manzana_engine::keys::SecretKey;
 use tokio::sync::{broadcast, mpsc, watch};
 
+pub use desk::CATALOGS;
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
@@ -185,12 +186,23 @@ impl Relay {
             metrics: RelayMetrics::default(),
         });
         tokio::spawn(intake::run(Arc::downgrade(&relay), queue));
+        tokio::spawn(watch_revocations(Arc::downgrade(&relay)));
         Ok(relay)
     }
 
     /// Asks every session to end and come back later.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Waits until the sessions have said goodbye, but not for ever.
+    pub async fn sessions_ended(&self, patience: std::time::Duration) {
+        let ended = async {
+            while self.metrics.sessions.get() > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, ended).await;
     }
 
     /// The city's keys.
@@ -321,19 +333,52 @@ impl Relay {
         }
         receiver
     }
+}
 
-    /// Revokes a device: its open session ends, and what arrives later is held for review.
-    ///
-    /// # Errors
-    /// The storage's.
-    pub async fn revoke(&self, device: &DeviceId) -> Result<(), RelayError> {
-        self.store.revoke_device(device, self.now()).await?;
-        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = sessions.get(device) {
-            open.send_replace(Some(session::Cut::Revoked));
+/// Cuts the sessions of devices that another process (the command line) revoked. One small read every
+/// two seconds: revocation reaches open sockets within five.
+async fn watch_revocations(relay: std::sync::Weak<Relay>) {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
+    let mut known: Option<Vec<u8>> = None;
+    loop {
+        every.tick().await;
+        let Some(relay) = relay.upgrade() else { return };
+        let Ok(count) = relay.store.setting(REVOCATIONS).await else { continue };
+        if count == known {
+            continue;
         }
-        Ok(())
+        known = count;
+        let open: Vec<DeviceId> = {
+            let sessions = relay.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.keys().copied().collect()
+        };
+        for id in open {
+            let revoked = relay.store.device(&id).await.ok().flatten();
+            if revoked.is_some_and(|device| device.revoked_at.is_some()) {
+                let sessions = relay.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(open) = sessions.get(&id) {
+                    open.send_replace(Some(session::Cut::Revoked));
+                }
+            }
+        }
     }
+}
+
+/// Setting: how often a device was revoked; open sessions are looked at when it changes.
+const REVOCATIONS: &str = "revocations";
+
+/// Revokes a device: its open session ends within five seconds, and what arrives later is held for
+/// review.
+///
+/// # Errors
+/// The storage's; `Missing` when there is no such device.
+pub async fn revoke(store: &dyn RelayStore, device: &DeviceId, now: i64) -> Result<(), RelayError> {
+    store.device(device).await?.ok_or(StorageError::Missing)?;
+    store.revoke_device(device, now).await?;
+    let count = store.setting(REVOCATIONS).await?;
+    let count = count.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+    store.put_setting(REVOCATIONS, &(count + 1).to_be_bytes()).await?;
+    Ok(())
 }
 
 /// The stored form of an enrolment code.
