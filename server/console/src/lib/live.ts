@@ -60,6 +60,10 @@ export class LiveStream {
     private readonly tools: LiveTools = BROWSER_TOOLS,
   ) {}
 
+  get isOpen(): boolean {
+    return this.stream !== null;
+  }
+
   /** Opens the stream after position `from`; an older one is closed. */
   open(from: number): void {
     this.close();

@@ -75,7 +75,7 @@ export function knownRow(state: ListState, row: Row): ListState {
 
 /** "3 nuevas" was pressed, or the reader went away. */
 export function showWaiting(state: ListState): ListState {
-  const shown = { ...state, rows: inOrder(state.waiting, state.rows), waiting: [] };
+  const shown: ListState = { ...state, rows: inOrder(state.waiting, state.rows), waiting: [] };
   return state.waiting.reduce((list, row) => glowing(list, row.id), shown);
 }
 
