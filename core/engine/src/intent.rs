@@ -151,7 +151,7 @@ pub enum Intent {
         by: By,
         /// The form.
         #[n(1)]
-        petition: NewPetition,
+        petition: Box<NewPetition>,
     },
     /// The same records in each of the documents (twelve lamps, one act).
     #[n(1)]

@@ -55,7 +55,7 @@ impl<S: ReplicaStore> Replica<S> {
             contents.push((PartKind::MaskedName, person.masked_name().into_bytes()));
         }
         let by = author_of(&staged.meta, now);
-        let intent = Intent::Capture { by, petition };
+        let intent = Intent::Capture { by, petition: Box::new(petition) };
         let docs = staged.write(record, &intent, contents, now)?;
         let finished = staged.finish();
         self.keep(finished, record, docs)
