@@ -59,7 +59,6 @@ pub(crate) struct Enrolled {
 #[derive(Debug)]
 pub(crate) struct Greeting {
     pub(crate) relay: RelayUrl,
-    pub(crate) root: [u8; 32],
     pub(crate) device: String,
     pub(crate) nonce: Vec<u8>,
     pub(crate) hello: Vec<u8>,
@@ -217,11 +216,10 @@ impl State {
         let open = self.open.as_mut().ok_or(ClientError::NotEnrolled)?;
         let meta = open.replica.meta()?;
         let nonce = nonce.unwrap_or_else(|| meta.nonce.to_vec());
-        let (device, root) = (meta.device().to_string(), meta.root);
+        let device = meta.device().to_string();
         let (hello, signature) = open.replica.hello(&nonce)?;
         Ok(Greeting {
             relay: open.relay.clone(),
-            root,
             device,
             nonce,
             hello,
