@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
-use manzana_engine::fold::{EventKind, Outcome};
+use manzana_engine::fold::EventKind;
 use manzana_engine::grant::Role;
 use manzana_engine::ids::{DocId, Hash, RecordId};
 use manzana_engine::intent::{Edit, Intent, NewPetition, RecordDraft};
@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::changes::{BEHIND, Changes};
-use crate::enrol;
+use crate::enrol::{self, Outcome};
 use crate::error::ClientError;
 use crate::invitation::Invitation;
 use crate::keeper::{Keeper, State};
@@ -63,7 +63,7 @@ pub struct EventDraft {
     /// Hashes of the photos that show it.
     pub evidence: Option<Vec<Hash>>,
     /// What a final state decided.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<manzana_engine::fold::Outcome>,
     /// The crew of an assignment.
     pub crew: Option<CatalogRef>,
 }
@@ -140,23 +140,34 @@ impl Client {
         self.inner.shared.keeper.end().await;
     }
 
-    /// Enrols this device with a one-use code. If the answer was lost on its way, the same invitation
-    /// can be used again from the same folder: the key is the same.
+    /// Enrols this device with a one-use code. If the answer is lost on its way, the same folder asks
+    /// again with the same key: a relay may give the same answer, or ask for another code.
     ///
     /// # Errors
     /// [`ClientError::Untrusted`] when what answers is not the city's, [`ClientError::Unauthorised`]
     /// when the code is not (or no longer) good, [`ClientError::Offline`]…
     pub async fn enrol(&self, invitation: &Invitation) -> Result<Me, ClientError> {
         let keeper = &self.inner.shared.keeper;
-        let (seed, incarnation) = keeper.run(begin_enrolment).await?;
-        let meta = enrol::ask(invitation, seed, incarnation).await?;
+        let mut asked = self.ask_enrolment(invitation).await?;
+        if matches!(asked, Outcome::KnownKey) {
+            keeper.run(|state| state.home.forget_enrolling()).await?;
+            asked = self.ask_enrolment(invitation).await?;
+        }
+        let Outcome::Enrolled(meta) = asked else {
+            return Err(ClientError::Internal("every key is known to the relay"));
+        };
         let relay = invitation.relay.clone();
         keeper
             .run(move |state| {
-                state.enrol(relay, meta)?;
+                state.enrol(relay, *meta)?;
                 Me::of(state)
             })
             .await
+    }
+
+    async fn ask_enrolment(&self, invitation: &Invitation) -> Result<Outcome, ClientError> {
+        let (seed, incarnation) = self.inner.shared.keeper.run(begin_enrolment).await?;
+        enrol::ask(invitation, seed, incarnation).await
     }
 
     /// Who this device is.

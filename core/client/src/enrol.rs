@@ -21,12 +21,21 @@ use crate::tls;
 /// Longest an enrolment may take.
 const ENROL_TIME: Duration = Duration::from_secs(15);
 
+/// What the relay said.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Enrolled, and every signature is the city's.
+    Enrolled(Box<Meta>),
+    /// The relay knows this key already: the answer to an earlier enrolment was lost. Make another.
+    KnownKey,
+}
+
 /// Asks the relay for an enrolment and checks it against the city's root.
 pub(crate) async fn ask(
     invitation: &Invitation,
     seed: [u8; 32],
     incarnation: u32,
-) -> Result<Meta, ClientError> {
+) -> Result<Outcome, ClientError> {
     let key = SecretKey::from_seed(seed);
     let request = codec::encode(&EnrolRequest {
         code: invitation.code.clone(),
@@ -41,11 +50,13 @@ pub(crate) async fn ask(
     };
     let answer = tokio::time::timeout(ENROL_TIME, exchange).await;
     let answer = answer.map_err(|_| ClientError::OFFLINE)??;
+    if answer.status == 409 {
+        return Ok(Outcome::KnownKey);
+    }
     let enrolment = read(answer)?;
-    Ok(
-        Meta::enrolled(&key, invitation.root, enrolment, incarnation)
-            .map_err(|_| ClientError::Untrusted)?,
-    )
+    Meta::enrolled(&key, invitation.root, enrolment, incarnation)
+        .map(|meta| Outcome::Enrolled(Box::new(meta)))
+        .map_err(|_| ClientError::Untrusted)
 }
 
 fn read(answer: http::Answer) -> Result<Enrolment, ClientError> {

@@ -5,16 +5,12 @@
 //! |---|---|
 //! | `lock` | held (`flock`) while a process has the folder open |
 //! | `replica.db` | the replica; the device is enrolled once its own state is in it |
-//! | `enrolment` | relay URL and device id, written just before `replica.db` is made |
+//! | `relay` | address of the relay, written just before `replica.db` is made |
 //! | `enrolling` | seed of the key whose enrolment was not yet answered |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-
-use manzana_engine::codec;
-use manzana_engine::ids::DeviceId;
-use minicbor::{Decode, Encode};
 
 use crate::error::{ClientError, StorageProblem};
 use crate::invitation::RelayUrl;
@@ -27,21 +23,6 @@ const SMALL_FILE: u64 = 4096;
 pub(crate) struct Home {
     dir: PathBuf,
     _lock: File,
-}
-
-/// What must be known before the replica can be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Registration {
-    pub(crate) relay: RelayUrl,
-    pub(crate) device: DeviceId,
-}
-
-#[derive(Encode, Decode)]
-struct Stored {
-    #[n(0)]
-    relay: String,
-    #[n(1)]
-    device: DeviceId,
 }
 
 impl Home {
@@ -66,24 +47,19 @@ impl Home {
         self.dir.join("replica.db")
     }
 
-    pub(crate) fn registration(&self) -> Result<Option<Registration>, ClientError> {
-        let Some(bytes) = read_small(&self.dir.join("enrolment"))? else {
+    /// The relay of an enrolment; without one there is no replica.
+    pub(crate) fn relay(&self) -> Result<Option<RelayUrl>, ClientError> {
+        let Some(bytes) = read_small(&self.dir.join("relay"))? else {
             return Ok(None);
         };
+        let text = std::str::from_utf8(&bytes).ok();
+        let relay = text.and_then(|text| text.trim().parse().ok());
         let damaged = ClientError::Storage(StorageProblem::Damaged);
-        let stored: Stored = codec::decode(&bytes).map_err(|_| damaged.clone())?;
-        Ok(Some(Registration {
-            relay: stored.relay.parse().map_err(|_| damaged)?,
-            device: stored.device,
-        }))
+        relay.map(Some).ok_or(damaged)
     }
 
-    pub(crate) fn register(&self, registration: &Registration) -> Result<(), ClientError> {
-        let stored = Stored {
-            relay: registration.relay.to_string(),
-            device: registration.device,
-        };
-        self.replace("enrolment", &codec::encode(&stored))
+    pub(crate) fn keep_relay(&self, relay: &RelayUrl) -> Result<(), ClientError> {
+        self.replace("relay", format!("{relay}\n").as_bytes())
     }
 
     /// The seed of the key to enrol with. An answer that was lost on its way left it here, so that the

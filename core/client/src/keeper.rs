@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use manzana_engine::ids::Seq;
-use manzana_engine::replica::{Continuity, Meta, Replica, Surroundings};
+use manzana_engine::replica::{Meta, Replica, Surroundings};
 use manzana_engine::seal::Entropy;
 use manzana_engine::wire::{Down, Up};
 use manzana_engine::{codec, replica};
@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::changes::ChangeEvent;
 use crate::error::ClientError;
-use crate::home::{Home, Registration};
+use crate::home::Home;
 use crate::invitation::RelayUrl;
 use crate::now_ms;
 
@@ -143,29 +143,19 @@ impl State {
             changes,
             greeted: None,
         };
-        if let Some(registration) = state.home.registration()? {
-            let replica = state.open_replica(&registration)?;
+        if let Some(relay) = state.home.relay()? {
+            let replica = state.open_replica()?;
             if replica.meta().is_ok() {
-                let relay = registration.relay;
                 state.open = Some(Enrolled { relay, replica });
             }
         }
         Ok(state)
     }
 
-    fn open_replica(
-        &mut self,
-        registration: &Registration,
-    ) -> Result<Replica<SqliteReplica>, ClientError> {
+    fn open_replica(&mut self) -> Result<Replica<SqliteReplica>, ClientError> {
         let mut token = [0; 16];
         self.entropy.fill(&mut token);
-        let path = self.home.database();
-        let (store, continuity) = SqliteReplica::open(&path, &registration.device, token)?;
-        let continuity = match continuity {
-            manzana_store::Continuity::First => Continuity::First,
-            manzana_store::Continuity::Same => Continuity::Same,
-            manzana_store::Continuity::Restored => Continuity::Restored,
-        };
+        let (store, continuity) = SqliteReplica::open(&self.home.database(), token)?;
         Ok(Replica::open(store, continuity, &mut self.entropy)?)
     }
 
@@ -174,13 +164,10 @@ impl State {
         if self.open.is_some() {
             return Err(ClientError::AlreadyEnrolled);
         }
-        let device = meta.device();
-        let registration = Registration { relay, device };
-        self.home.register(&registration)?;
-        let mut replica = self.open_replica(&registration)?;
+        self.home.keep_relay(&relay)?;
+        let mut replica = self.open_replica()?;
         replica.enrol(meta)?;
         self.home.forget_enrolling()?;
-        let relay = registration.relay;
         self.open = Some(Enrolled { relay, replica });
         Ok(())
     }
