@@ -12,9 +12,9 @@ use manzana_engine::ids::CityId;
 use minicbor::{Decode, Encode};
 
 /// Longest text of an invitation, bytes: one QR of a size that cheap cameras read.
-pub(crate) const INVITATION_BYTES: usize = 1024;
+const INVITATION_BYTES: usize = 1024;
 /// Longest code, bytes.
-pub(crate) const CODE_BYTES: usize = 128;
+const CODE_BYTES: usize = 128;
 const PREFIX: &str = "manzana:1:";
 
 /// Why a text is not an invitation.
