@@ -391,7 +391,9 @@ impl Desk {
 
 /// Whether the change fits the document as it is, and the document's caps.
 fn check_place(document: &Document, change: &DecodedChange) -> Result<(), Verdict> {
-    document.check_fit(change).map_err(|_| Verdict::from(Rule::BadSequence))?;
+    document
+        .check_fit(change)
+        .map_err(|_| Verdict::from(Rule::BadSequence))?;
     let (changes, actors) = document.size();
     let known = change.seq > 1;
     let last_op = change.start_op + change.ops.len() as u64;
