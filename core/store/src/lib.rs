@@ -3,7 +3,7 @@
 //! [`sqlite`] opens and migrates any of our databases; the relay's embedded backend uses it too.
 //! [`SqliteReplica`] is what a device keeps: it implements the engine's
 //! [`ReplicaStore`](manzana_engine::replica::ReplicaStore), tells a restored or cloned store apart
-//! ([`Continuity`]) and counts the documents it opens ([`DocumentCounter`]).
+//! ([`SqliteReplica::open`]) and counts the documents it opens ([`DocumentCounter`]).
 #![forbid(unsafe_code)]
 
 mod documents;
@@ -11,4 +11,4 @@ mod replica;
 pub mod sqlite;
 
 pub use documents::DocumentCounter;
-pub use replica::{Continuity, RECEIPT_DAYS, REPLICA_SCHEMA, SqliteReplica, token_path};
+pub use replica::{RECEIPT_DAYS, REPLICA_SCHEMA, SqliteReplica, token_path};

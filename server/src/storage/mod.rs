@@ -467,6 +467,8 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn put_session(&self, session: &SessionRow) -> Result<()>;
     /// A session.
     async fn session(&self, token_hash: &Hash) -> Result<Option<SessionRow>>;
+    /// Ends all sessions last used before this time, milliseconds UTC.
+    async fn delete_sessions_before(&self, used_at: i64) -> Result<()>;
     /// Ends a session.
     async fn delete_session(&self, token_hash: &Hash) -> Result<()>;
 

@@ -17,13 +17,17 @@
 //! a fresh actor and the same record ids; what cannot be replayed waits in "Por corregir".
 
 mod author;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod layers;
+mod memory;
 mod meta;
 mod staged;
 mod store;
 mod sync;
 
 pub use author::Saved;
+pub use memory::{MemoryError, MemoryReplica};
 pub use meta::{BadEnrolment, Meta, held_scopes};
 pub use store::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 pub use sync::{ProtocolError, Surroundings};

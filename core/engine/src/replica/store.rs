@@ -150,7 +150,8 @@ pub trait ReplicaStore {
     fn meta(&self) -> Result<Option<Vec<u8>>, Self::Error>;
     /// One document.
     fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, Self::Error>;
-    /// All summaries with folio and provisional count, newest captured first: no document is opened.
+    /// All summaries with folio and provisional count, newest captured first, then by id: no document
+    /// is opened, `accepted` and `shown` are `None`.
     fn list(&self) -> Result<Vec<DocRow>, Self::Error>;
     /// One envelope.
     fn envelope(
@@ -181,13 +182,14 @@ pub trait ReplicaStore {
     fn unsent(&self, device: &DeviceId) -> Result<(u64, Option<i64>), Self::Error>;
     /// One intent.
     fn intent(&self, id: &RecordId) -> Result<Option<IntentRow>, Self::Error>;
-    /// Intents in state `ToCorrect`, oldest first.
+    /// Intents in state `ToCorrect`, oldest first: in the order in which they were first stored.
     fn to_correct(&self) -> Result<Vec<IntentRow>, Self::Error>;
-    /// Intents of the documents' own history in state `Pending` or `Held`, by document.
+    /// Intents of the documents' own history in state `Pending` or `Held`, by document, in the
+    /// order in which they were first stored.
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, Self::Error>;
     /// A scope's digest state; empty when none is stored.
     fn digest(&self, scope: &Scope) -> Result<SetHash, Self::Error>;
-    /// Documents whose accepted layer counts in this scope: to drop or refill it.
+    /// Documents whose accepted layer counts in this scope, by id: to drop or refill it.
     fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, Self::Error>;
 
     /// Writes everything or nothing, durably.

@@ -14,14 +14,14 @@ use manzana_engine::answer::SignedReceipt;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DeviceId, DocId, RecordId};
-use manzana_engine::replica::{DocRow, EnvelopeRow, IntentRow, ReplicaStore, Write};
+use manzana_engine::replica::{Continuity, DocRow, EnvelopeRow, IntentRow, ReplicaStore, Write};
 use rusqlite::{Connection, Transaction};
 
 use crate::documents::DocumentCounter;
 use crate::sqlite::{self, OpenError, Schema, Sharing, StoreError};
 
 pub use queue::RECEIPT_DAYS;
-pub use token::{Continuity, token_path};
+pub use token::token_path;
 
 /// What a replica's database is.
 pub const REPLICA_SCHEMA: Schema = Schema {
@@ -46,16 +46,9 @@ pub struct SqliteReplica {
 
 impl SqliteReplica {
     /// Opens the replica at `path`, creating or migrating it, and says whether it is the one that was
-    /// used last. `device` is whose envelopes are "own"; `fresh_token` is random.
-    ///
-    /// Under another device than before, the earlier one's unanswered envelopes become carried ones.
-    pub fn open(
-        path: &Path,
-        device: &DeviceId,
-        fresh_token: [u8; 16],
-    ) -> Result<(Self, Continuity), OpenError> {
+    /// used last. `fresh_token` is random.
+    pub fn open(path: &Path, fresh_token: [u8; 16]) -> Result<(Self, Continuity), OpenError> {
         let mut conn = sqlite::open_with(path, &REPLICA_SCHEMA, Sharing::Exclusive, WAIT)?;
-        adopt(&mut conn, device)?;
         let continuity = token::renew(&mut conn, path, &fresh_token)?;
         let replica = Self {
             conn,
@@ -80,23 +73,6 @@ impl SqliteReplica {
     pub fn receipts(&self, limit: usize) -> Result<Vec<SignedReceipt>, StoreError> {
         queue::receipts(&self.conn, limit)
     }
-}
-
-/// Marks whose envelopes are own, when that changed.
-fn adopt(conn: &mut Connection, device: &DeviceId) -> Result<(), StoreError> {
-    let known: Option<Vec<u8>> =
-        conn.query_row("SELECT device FROM own WHERE id = 0", [], |row| row.get(0))?;
-    if known.as_deref() == Some(device.as_bytes()) {
-        return Ok(());
-    }
-    sqlite::write(conn, |tx| {
-        tx.execute("UPDATE own SET device = ?1", [device.as_bytes()])?;
-        tx.execute(
-            "UPDATE envelopes SET own = device = ?1",
-            [device.as_bytes()],
-        )?;
-        Ok(())
-    })
 }
 
 impl ReplicaStore for SqliteReplica {
@@ -141,12 +117,18 @@ impl ReplicaStore for SqliteReplica {
         queue::envelopes(&self.conn, queue::OPEN_ENVELOPES, [doc.as_bytes()])
     }
 
-    fn carried(&self, limit: usize) -> Result<Vec<EnvelopeRow>, StoreError> {
-        queue::envelopes(&self.conn, queue::CARRIED, [queue::limit_of(limit)])
+    fn carried(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeRow>, StoreError> {
+        let params = (device.as_bytes(), incarnation, queue::limit_of(limit));
+        queue::envelopes(&self.conn, queue::CARRIED, params)
     }
 
-    fn unsent(&self) -> Result<(u64, Option<i64>), StoreError> {
-        queue::unsent(&self.conn)
+    fn unsent(&self, device: &DeviceId) -> Result<(u64, Option<i64>), StoreError> {
+        queue::unsent(&self.conn, device)
     }
 
     fn intent(&self, id: &RecordId) -> Result<Option<IntentRow>, StoreError> {

@@ -28,18 +28,20 @@ pub(super) const CHAIN: &str = envelopes!(
 pub(super) const OPEN_ENVELOPES: &str = envelopes!(
     "envelope_docs o JOIN envelopes e ON e.place = o.place WHERE o.doc = ?1 ORDER BY o.place"
 );
+// Walks what is unanswered in its own index, and opens only the rows outside the chain.
 pub(super) const CARRIED: &str = envelopes!(
-    "envelopes e WHERE answers IS NULL AND own = 0 AND place > 0 ORDER BY place LIMIT ?1"
+    "envelopes e INDEXED BY envelopes_carried WHERE answers IS NULL AND place > 0 \
+     AND NOT (device = ?1 AND incarnation = ?2) ORDER BY place LIMIT ?3"
 );
 pub(super) const UNSENT: &str = "SELECT count(*), min(device_time) FROM envelopes
-     INDEXED BY envelopes_unsent WHERE answers IS NULL AND own = 1";
+     WHERE answers IS NULL AND device = ?1";
 pub(super) const ENVELOPE_DOCS: &str =
     "SELECT place, docs FROM envelopes WHERE device = ?1 AND incarnation = ?2 AND n = ?3";
 const PUT_ENVELOPE: &str = "INSERT INTO envelopes
-         (device, incarnation, n, own, device_time, hash, envelope, answers, docs)
-     VALUES (?1, ?2, ?3, ?1 IS (SELECT device FROM own), ?4, ?5, ?6, ?7, ?8)
-     ON CONFLICT (device, incarnation, n) DO UPDATE SET own = excluded.own, device_time = ?4,
-         hash = ?5, envelope = ?6, answers = ?7, docs = ?8
+         (device, incarnation, n, device_time, hash, envelope, answers, docs)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+     ON CONFLICT (device, incarnation, n) DO UPDATE SET device_time = ?4, hash = ?5,
+         envelope = ?6, answers = ?7, docs = ?8
      RETURNING place";
 pub(super) const DROP_ENVELOPE: &str = "DELETE FROM envelopes WHERE place = ?1";
 const OPEN_ENVELOPE: &str = "INSERT INTO envelope_docs (doc, place) VALUES (?1, ?2)
@@ -118,10 +120,14 @@ fn read_intent(row: &Row<'_>) -> Result<IntentRow, StoreError> {
     })
 }
 
-/// Number of the device's own unanswered envelopes and the oldest time among them.
-pub(super) fn unsent(conn: &Connection) -> Result<(u64, Option<i64>), StoreError> {
+/// Number of a device's unanswered envelopes and the oldest time among them.
+pub(super) fn unsent(
+    conn: &Connection,
+    device: &DeviceId,
+) -> Result<(u64, Option<i64>), StoreError> {
     let mut statement = conn.prepare_cached(UNSENT)?;
-    let (count, oldest) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (count, oldest) =
+        statement.query_row([device.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok((uint(count)?, oldest))
 }
 

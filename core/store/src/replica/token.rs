@@ -13,7 +13,8 @@
 //! the next open accepts, however many opens in a row crash there. It is safe to accept it: a file is
 //! written only after its token is durable in the database, so a database that knows the file's token
 //! is as new as the file or newer. A rolled-back database knows neither.
-//! On a database in which nothing was committed yet, a missing file is such a crash of the first open.
+//! On a database in which nothing was committed yet (`First`), a missing file is such a crash of the
+//! first open.
 //!
 //! `Restored` stays (`restored = 1`) until the replica commits its own state again, with its new
 //! incarnation: a crash between being told and acting on it must not make it `Same`.
@@ -31,6 +32,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use manzana_engine::replica::Continuity;
 use rusqlite::Connection;
 
 use crate::sqlite::{self, StoreError};
@@ -38,18 +40,6 @@ use crate::sqlite::{self, StoreError};
 pub(super) const READ: &str =
     "SELECT token, file_token, restored, meta IS NOT NULL FROM own WHERE id = 0";
 const WRITE: &str = "UPDATE own SET token = ?1, file_token = ?2, restored = ?3 WHERE id = 0";
-
-/// Whether a store is the one that its device used last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Continuity {
-    /// Nothing has been committed in it yet.
-    First,
-    /// It goes on where it stopped.
-    Same,
-    /// It is a backup, a copy, or lost its token: begin a new incarnation with new actors. Said at
-    /// every open until the replica's own state is committed again.
-    Restored,
-}
 
 /// What the database says of its token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 -- What the replica knows of itself: one row.
 CREATE TABLE own (
     id         INTEGER PRIMARY KEY CHECK (id = 0),
-    device     BLOB,                        -- whose envelopes are `own`
     meta       BLOB,                        -- the engine's state, opaque
     token      BLOB,                        -- see token.rs for these three
     file_token BLOB,
@@ -38,7 +37,8 @@ CREATE TABLE doc_bytes (
     shown    BLOB
 ) STRICT;
 
--- Index of docs.accepted_scopes.
+-- Index of docs.accepted_scopes. It has no foreign key, which would ask for one more index on every
+-- write: the row that it is derived from says which of its entries to remove.
 CREATE TABLE doc_scopes (
     scope TEXT NOT NULL,
     doc   BLOB NOT NULL,
@@ -50,7 +50,6 @@ CREATE TABLE envelopes (
     device      BLOB NOT NULL CHECK (length(device) = 16),
     incarnation INTEGER NOT NULL,
     n           INTEGER NOT NULL,
-    own         INTEGER NOT NULL,           -- device = own.device
     device_time INTEGER,                    -- milliseconds UTC; NULL when the body cannot be read
     hash        BLOB NOT NULL,
     envelope    BLOB NOT NULL,
@@ -58,13 +57,13 @@ CREATE TABLE envelopes (
     docs        BLOB NOT NULL,
     UNIQUE (device, incarnation, n)
 ) STRICT;
-CREATE INDEX envelopes_unsent ON envelopes (device_time) WHERE answers IS NULL AND own = 1;
-CREATE INDEX envelopes_carried ON envelopes (place) WHERE answers IS NULL AND own = 0;
+CREATE INDEX envelopes_unsent ON envelopes (device, device_time) WHERE answers IS NULL;
+CREATE INDEX envelopes_carried ON envelopes (place, device, incarnation) WHERE answers IS NULL;
 
 -- Index of envelopes.docs, only while the envelope is not answered for good.
 CREATE TABLE envelope_docs (
     doc   BLOB NOT NULL,
-    place INTEGER NOT NULL REFERENCES envelopes (place),
+    place INTEGER NOT NULL,                 -- in envelopes; no foreign key, as in doc_scopes
     PRIMARY KEY (doc, place)
 ) STRICT, WITHOUT ROWID;
 
@@ -81,7 +80,7 @@ CREATE INDEX intents_to_correct ON intents (place) WHERE to_correct = 1;
 -- Index of intents.docs, only while the intent is pending or held.
 CREATE TABLE intent_docs (
     doc   BLOB NOT NULL,
-    place INTEGER NOT NULL REFERENCES intents (place),
+    place INTEGER NOT NULL,                 -- in intents
     PRIMARY KEY (doc, place)
 ) STRICT, WITHOUT ROWID;
 

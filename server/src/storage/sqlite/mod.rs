@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use manzana_engine::answer::EnvelopeAnswer;
+use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
@@ -143,6 +143,18 @@ impl RelayStore for SqliteStore {
         let device = *device;
         self.readers
             .read(move |r| read::envelope_hash(&r.conn, &device, incarnation, n))
+            .await
+    }
+
+    async fn envelope_answers(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<(Hash, Vec<Answer>)>> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::envelope_answers(&r.conn, &device, incarnation, n))
             .await
     }
 
@@ -335,6 +347,12 @@ impl RelayStore for SqliteStore {
         let token_hash = *token_hash;
         self.writer
             .write(move |tx, _, _| people::delete_session(tx, &token_hash))
+            .await
+    }
+
+    async fn delete_sessions_before(&self, used_at: i64) -> Result<()> {
+        self.writer
+            .write(move |tx, _, _| people::delete_sessions_before(tx, used_at))
             .await
     }
 

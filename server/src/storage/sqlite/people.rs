@@ -208,6 +208,12 @@ pub(super) fn delete_session(conn: &Connection, token_hash: &Hash) -> Result<()>
     Ok(())
 }
 
+pub(super) fn delete_sessions_before(conn: &Connection, used_at: i64) -> Result<()> {
+    conn.prepare_cached("DELETE FROM sessions WHERE used_at < ?1")?
+        .execute([used_at])?;
+    Ok(())
+}
+
 pub(super) fn act_key(
     conn: &Connection,
     user: UserId,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use manzana_engine::answer::EnvelopeAnswer;
+use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, Seq};
@@ -103,6 +103,22 @@ pub(super) fn chain(conn: &Connection, device: &DeviceId, incarnation: u32) -> R
         })
         .optional()?;
     Ok(held.unwrap_or_default())
+}
+
+pub(super) fn envelope_answers(
+    conn: &Connection,
+    device: &DeviceId,
+    incarnation: u32,
+    n: u64,
+) -> Result<Option<(Hash, Vec<Answer>)>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT hash, answers FROM envelopes WHERE device = ?1 AND incarnation = ?2 AND n = ?3",
+        )?
+        .query_row(params![device.as_bytes(), incarnation, int(n)], |row| {
+            Ok((id(row, 0, Hash::from_slice)?, cbor(row, 1)?))
+        })
+        .optional()?)
 }
 
 pub(super) fn envelope_hash(
