@@ -7,7 +7,9 @@
 //! [`config::Config`] bounds all of it.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod auth;
+pub mod city;
 pub mod clock;
 pub mod config;
 pub mod desk;
@@ -16,6 +18,7 @@ pub mod http;
 mod intake;
 pub mod logging;
 pub mod metrics;
+pub mod relay;
 pub mod serve;
 pub mod storage;
 pub mod strings;

@@ -3,18 +3,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use manzana_server::clock::SystemClock;
 use manzana_server::config::{Config, Flags};
-use manzana_server::metrics::Metrics;
-use manzana_server::serve::{self, Listeners, Parts};
-use manzana_server::tls::CityRoot;
-use manzana_server::{desk, logging};
+use manzana_server::{admin, city, gate, logging};
 
-/// The relay of a city's petitions.
+/// Offline-first field work for cities: the relay, its administration, and a device in the terminal.
 #[derive(Parser)]
 #[command(name = "manzana", version, about)]
 struct Cli {
@@ -25,11 +19,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the relay: devices by TLS, the console for browsers.
-    Serve(ServeArgs),
+    Serve(RelayArgs),
+    /// Add people to the city.
+    #[command(subcommand)]
+    User(admin::UserCommand),
+    /// Make a one-use invitation for a device, valid for 15 minutes.
+    Invite(admin::InviteArgs),
+    /// Revoke a device.
+    Revoke(admin::RevokeArgs),
+    /// Import the catalogs of agencies and neighborhoods.
+    Catalog(admin::CatalogArgs),
+    /// Judges changes in a process of its own; started by the relay, not by people.
+    #[command(hide = true)]
+    GateWorker,
 }
 
 #[derive(Args)]
-struct ServeArgs {
+struct RelayArgs {
     /// Configuration file (TOML).
     #[arg(long, env = "MANZANA_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -46,7 +52,13 @@ struct ServeArgs {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        // Before any runtime: the worker's limits count every thread.
+        Command::GateWorker => return gate::worker_main(),
         Command::Serve(args) => serve(args),
+        Command::User(command) => admin::user(command),
+        Command::Invite(args) => admin::invite(args),
+        Command::Revoke(args) => admin::revoke(args),
+        Command::Catalog(args) => admin::catalog(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: ServeArgs) -> anyhow::Result<()> {
+fn serve(args: RelayArgs) -> anyhow::Result<()> {
     let flags = Flags {
         data_dir: args.data_dir,
         sync_listen: args.sync_listen,
@@ -68,50 +80,5 @@ fn serve(args: ServeArgs) -> anyhow::Result<()> {
     for name in &loaded.ignored_variables {
         tracing::debug!(name, "this variable is no key of the configuration");
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(run(loaded.config))
-}
-
-async fn run(config: Config) -> anyhow::Result<()> {
-    let config = Arc::new(config);
-    let listeners = Listeners::bind(&config).await?;
-    let root = Arc::new(CityRoot::open(&serve::keys_dir(&config))?);
-    let metrics = Arc::new(Metrics::default());
-    let (desk, sync_router) = open_relay(&config)?;
-    tracing::info!(
-        devices = %listeners.sync_address()?,
-        console = %listeners.console_address()?,
-        "serving"
-    );
-    let clock = Arc::new(SystemClock);
-    let parts = Parts {
-        config,
-        desk,
-        sync_router,
-        root,
-        metrics,
-        clock,
-    };
-    Ok(serve::run(listeners, parts, stop_signal()).await?)
-}
-
-/// The relay core, as the console and as devices see it.
-fn open_relay(_config: &Config) -> anyhow::Result<(Arc<dyn desk::Desk>, axum::Router)> {
-    anyhow::bail!("the relay core is not part of this build")
-}
-
-/// Ready at Ctrl-C or when the system asks the process to end.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    city::serve(loaded.config)
 }

@@ -381,7 +381,7 @@ fn library(error: impl std::fmt::Display) -> TlsError {
     TlsError::Library(error.to_string())
 }
 
-fn fresh_seed() -> Result<[u8; 32], TlsError> {
+pub(crate) fn fresh_seed() -> Result<[u8; 32], TlsError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(library)?;
     Ok(seed)
@@ -423,7 +423,7 @@ fn make_private_dir(dir: &Path) -> Result<(), TlsError> {
 }
 
 /// The text of a file only we may read; `None` when there is none yet.
-fn read_private(path: &Path) -> Result<Option<String>, TlsError> {
+pub(crate) fn read_private(path: &Path) -> Result<Option<String>, TlsError> {
     let meta = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(file_error(path))?,
@@ -455,7 +455,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// Writes a file only we may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
     let part = path.with_extension("part");
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new()

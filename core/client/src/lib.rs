@@ -1,2 +1,4 @@
-//! The device runtime: a replica that syncs by itself over WebSockets
+//! The device runtime.
 #![forbid(unsafe_code)]
+mod invitation;
+pub use invitation::{Invitation, InvitationError, RelayUrl};

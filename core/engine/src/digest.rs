@@ -43,6 +43,14 @@ impl SetHash {
         self.combine(doc, heads, u16::wrapping_sub);
     }
 
+    /// Applies all additions and removals of `other` here too: a document that changes in many scopes
+    /// is expanded once and not once per scope.
+    pub fn merge(&mut self, other: &Self) {
+        for (lane, more) in self.0.iter_mut().zip(other.0.iter()) {
+            *lane = lane.wrapping_add(*more);
+        }
+    }
+
     /// The 32 bytes that are compared and signed.
     pub fn digest(&self) -> Hash {
         Hash::of_parts(b"manzana/set/1", &[&self.to_bytes()])
@@ -143,6 +151,13 @@ mod tests {
         assert_ne!(one.digest(), two.digest());
         two.remove(&a.0, &[b.1]);
         two.add(&a.0, &[a.1]);
+        assert_eq!(one.digest(), two.digest());
+        let mut change = SetHash::default();
+        change.remove(&b.0, &[a.1, b.1]);
+        change.add(&b.0, &[a.1]);
+        one.merge(&change);
+        two.remove(&b.0, &[b.1, a.1]);
+        two.add(&b.0, &[a.1]);
         assert_eq!(one.digest(), two.digest());
         assert_eq!(SetHash::from_bytes(&one.to_bytes()), Some(one));
     }

@@ -221,8 +221,11 @@ fn an_empty_join_change_is_read() {
     let mut doc = attacks::rich_document();
     doc.empty_change(CommitOptions::default());
     check(&mut doc);
+    check_fits(&mut doc);
     let last = decode_change(&attacks::last_change(&mut doc)).unwrap();
     assert_eq!((last.ops.len(), last.deps.len()), (0, 1));
+    doc.put(ROOT, "after", 1).unwrap();
+    check_fits(&mut doc);
 }
 
 #[test]

@@ -231,7 +231,7 @@ pub struct Detail {
 }
 
 /// A catalog entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Entry {
     /// Catalog id.
     pub id: u64,
@@ -240,7 +240,7 @@ pub struct Entry {
 }
 
 /// Names for the filters and menus.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Catalogs {
     /// Colonias.
     pub neighborhoods: Vec<Entry>,

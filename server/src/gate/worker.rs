@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use manzana_engine::gate::chunk::decode_change;
+use manzana_engine::gate::judge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -39,15 +39,7 @@ impl Default for WorkerLimits {
 /// It must be called before anything starts a thread, so that nothing but the judge counts
 /// against the limits.
 pub fn worker_main() -> ExitCode {
-    run_worker(decode_only)
-}
-
-/// Judges a job that is one raw change: `00`, or `01` and the reason in words.
-fn decode_only(job: &[u8]) -> Vec<u8> {
-    match decode_change(job) {
-        Ok(_) => vec![0],
-        Err(reason) => [&[1], reason.to_string().as_bytes()].concat(),
-    }
+    run_worker(judge::serve)
 }
 
 /// Answers jobs from standard input until it ends, within the default limits.

@@ -8,6 +8,8 @@
 //!   digests, answers, chain heads. When it returns it is durable.
 //! - Reading methods see every earlier commit.
 
+#[doc(hidden)]
+pub mod conformance;
 pub mod sqlite;
 
 use std::collections::BTreeMap;

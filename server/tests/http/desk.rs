@@ -22,6 +22,13 @@ fn password_hash() -> String {
         .clone()
 }
 
+/// Where a read of rows stops until released.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Gate {
+    BeforeSnapshot,
+    AfterSnapshot,
+}
+
 #[derive(Default)]
 struct State {
     rows: Vec<Row>,
@@ -31,13 +38,13 @@ struct State {
     acts: Vec<(Viewer, ActRequest)>,
     queries: Vec<ListQuery>,
     failure: Option<fn() -> DeskError>,
-    gated: bool,
+    gate: Option<Gate>,
 }
 
 pub(crate) struct FakeDesk {
     state: Mutex<State>,
     live: broadcast::Sender<Arc<LiveRow>>,
-    /// Told when a gated read has taken its snapshot.
+    /// Told when a gated read has come to its gate.
     pub(crate) entered: Notify,
     /// Lets it go on.
     pub(crate) release: Notify,
@@ -72,9 +79,29 @@ impl FakeDesk {
         self.state.lock().unwrap().disabled = true;
     }
 
-    /// The next `rows_since` stops after its snapshot until released.
-    pub(crate) fn gate_next_read(&self) {
-        self.state.lock().unwrap().gated = true;
+    /// The next `rows_since` stops there until released.
+    pub(crate) fn gate_next_read(&self, gate: Gate) {
+        self.state.lock().unwrap().gate = Some(gate);
+    }
+
+    async fn wait_at(&self, gate: Gate, next: Option<Gate>) {
+        if next == Some(gate) {
+            self.entered.notify_one();
+            self.release.notified().await;
+        }
+    }
+
+    fn snapshot(&self, after_seq: u64, limit: usize) -> RowsSince {
+        let state = self.state.lock().unwrap();
+        let head = state.rows.last().map_or(0, |row| row.seq);
+        if after_seq < state.too_old_before {
+            return RowsSince::TooOld { head };
+        }
+        let newer = state.rows.iter().filter(|row| row.seq > after_seq);
+        RowsSince::Rows {
+            rows: newer.take(limit).cloned().collect(),
+            head,
+        }
     }
 
     pub(crate) fn acts(&self) -> Vec<(Viewer, ActRequest)> {
@@ -211,23 +238,11 @@ impl Desk for FakeDesk {
     }
 
     async fn rows_since(&self, after_seq: u64, limit: usize) -> Result<RowsSince, DeskError> {
-        let (answer, gated) = {
-            let mut state = self.state.lock().unwrap();
-            let head = state.rows.last().map_or(0, |row| row.seq);
-            let newer = state.rows.iter().filter(|row| row.seq > after_seq);
-            let rows = newer.take(limit).cloned().collect();
-            let answer = if after_seq < state.too_old_before {
-                RowsSince::TooOld { head }
-            } else {
-                RowsSince::Rows { rows, head }
-            };
-            (answer, std::mem::take(&mut state.gated))
-        };
-        if gated {
-            self.entered.notify_one();
-            self.release.notified().await;
-        }
-        Ok(answer)
+        let gate = self.state.lock().unwrap().gate.take();
+        self.wait_at(Gate::BeforeSnapshot, gate).await;
+        let rows = self.snapshot(after_seq, limit);
+        self.wait_at(Gate::AfterSnapshot, gate).await;
+        Ok(rows)
     }
 
     fn live(&self) -> broadcast::Receiver<Arc<LiveRow>> {

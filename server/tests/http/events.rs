@@ -3,7 +3,7 @@
 use manzana_server::desk::DeskError;
 use serde_json::json;
 
-use crate::desk::LIVE_ROWS;
+use crate::desk::{Gate, LIVE_ROWS};
 use crate::server::Server;
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_stream_that_fell_behind_reads_again_and_misses_nothing() {
     let server = Server::start().await;
     server.desk.accept(1);
     let client = server.signed_in("operadora").await;
-    server.desk.gate_next_read();
+    server.desk.gate_next_read(Gate::AfterSnapshot);
     let mut events = client.events("/api/events?from=0", &[]).await;
     server.desk.entered.notified().await;
     // The stream has read as far as row 1; more than it can hold comes meanwhile.
@@ -67,7 +67,7 @@ async fn a_row_read_and_live_at_once_is_sent_once() {
     let server = Server::start().await;
     server.desk.accept(1);
     let client = server.signed_in("operadora").await;
-    server.desk.gate_next_read();
+    server.desk.gate_next_read(Gate::BeforeSnapshot);
     let mut events = client.events("/api/events?from=0", &[]).await;
     server.desk.entered.notified().await;
     server.desk.accept(2);

@@ -204,7 +204,8 @@ pub struct State {
     /// The agencies it was last referred to, sorted; several after concurrent referrals. Empty: the
     /// one it was captured for, if any.
     pub agencies: Vec<CatalogId>,
-    /// Proposals of another agency that no referral has answered, sorted.
+    /// Proposals of another agency that no referral has answered, sorted; those of a petition closed
+    /// since are among them.
     pub proposals: Vec<RecordId>,
 }
 

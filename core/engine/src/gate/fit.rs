@@ -3,12 +3,16 @@
 //! The decoder sees one change alone; most of what still makes Automerge panic is a change that
 //! is sound by itself but names what the document does not have. [`check_fit`] compares the two
 //! before anything is applied. It has no opinion on meaning or permission.
+//!
+//! One thing known to do harm is left to whoever applies the change: the end of a mark which
+//! stands before its beginning. Automerge applies it and then cannot load what it saved. Nothing
+//! of ours is marked, so a policy that denies marks closes this where nothing is loaded again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{ActorId, Automerge, ChangeHash, ObjId, ObjType, ReadDoc};
 
-use super::chunk::{Action, ActorBytes, DecodedChange, Key, Obj, Op, OpId};
+use super::chunk::{Action, ActorBytes, DecodedChange, Key, Obj, Op, OpId, decode_change};
 
 /// Why a change does not fit its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -45,7 +49,15 @@ pub enum Misfit {
         /// The operation, counted from 0.
         row: usize,
     },
-    /// An operation has a map's key in a sequence, or a sequence's in a map.
+    /// An operation overwrites what is elsewhere or deleted, or stands by what is no element of
+    /// its object. Automerge applies such a change, and panics or loses the document on saving.
+    #[error("operation {row} refers to another place")]
+    WrongPlace {
+        /// The operation, counted from 0.
+        row: usize,
+    },
+    /// An operation has a map's key in a sequence, or a sequence's in a map, or marks a list, or
+    /// works on a table.
     #[error("operation {row} has a key its object cannot have")]
     WrongKey {
         /// The operation, counted from 0.
@@ -66,14 +78,27 @@ pub fn check_fit(doc: &Automerge, change: &DecodedChange) -> Result<(), Misfit> 
     }
     let past = Past::of(doc, change)?;
     past.check_numbers(change)?;
-    let fit = Fit { doc, change, past };
+    let named = past.named_ops(doc, change);
+    let fit = Fit {
+        doc,
+        change,
+        past,
+        named,
+    };
     (0..change.ops.len()).try_for_each(|row| fit.check_op(row))
+}
+
+/// The operations of one change.
+struct Span {
+    first: u64,
+    last: u64,
+    hash: ChangeHash,
 }
 
 /// What was there at a change's dependencies.
 struct Past {
-    /// Each actor's operations: first and last counter of each change, empty ones left out.
-    spans: BTreeMap<ActorBytes, Vec<(u64, u64)>>,
+    /// Each actor's changes that have operations.
+    spans: BTreeMap<ActorBytes, Vec<Span>>,
     /// The greatest counter.
     max_op: u64,
     /// How many changes of the change's own actor.
@@ -101,20 +126,22 @@ impl Past {
                 continue;
             }
             past.own += u64::from(is_own(&meta.actor));
-            past.add(meta.actor.to_bytes(), meta.start_op, meta.max_op);
+            let span = Span {
+                first: meta.start_op,
+                last: meta.max_op,
+                hash,
+            };
+            past.add(meta.actor.to_bytes(), span);
             to_visit.extend(&meta.deps);
         }
         Ok(past)
     }
 
-    fn add(&mut self, actor: &[u8], start_op: u64, max_op: u64) {
-        self.max_op = self.max_op.max(max_op);
+    fn add(&mut self, actor: &[u8], span: Span) {
+        self.max_op = self.max_op.max(span.last);
         // An actor of another length cannot be referred to.
-        if let (Ok(actor), true) = (ActorBytes::try_from(actor), start_op <= max_op) {
-            self.spans
-                .entry(actor)
-                .or_default()
-                .push((start_op, max_op));
+        if let (Ok(actor), true) = (ActorBytes::try_from(actor), span.first <= span.last) {
+            self.spans.entry(actor).or_default().push(span);
         }
     }
 
@@ -132,13 +159,35 @@ impl Past {
         Ok(())
     }
 
-    fn has(&self, id: &OpId) -> bool {
-        let spans = self.spans.get(&id.actor);
-        spans.is_some_and(|spans| {
-            spans
-                .iter()
-                .any(|(first, last)| (*first..=*last).contains(&id.counter))
-        })
+    /// The change that made an operation.
+    fn change_of(&self, id: &OpId) -> Option<ChangeHash> {
+        let spans = self.spans.get(&id.actor)?;
+        let span = spans
+            .iter()
+            .find(|span| (span.first..=span.last).contains(&id.counter))?;
+        Some(span.hash)
+    }
+
+    /// The operations of every change in which an element or predecessor was made.
+    ///
+    /// Most changes only add records to maps and name none; for those nothing is read.
+    fn named_ops(&self, doc: &Automerge, change: &DecodedChange) -> BTreeMap<OpId, Op> {
+        let named: BTreeSet<_> = change
+            .ops
+            .iter()
+            .flat_map(|op| element(op).into_iter().chain(&op.pred))
+            .filter_map(|id| self.change_of(id))
+            .collect();
+        if named.is_empty() {
+            return BTreeMap::new();
+        }
+        doc.get_changes(&[])
+            .iter()
+            .filter(|change| named.contains(&change.hash()))
+            .filter_map(|change| decode_change(change.raw_bytes()).ok())
+            .flat_map(|change| change.ops)
+            .map(|op| (op.id, op))
+            .collect()
     }
 }
 
@@ -146,6 +195,7 @@ struct Fit<'a> {
     doc: &'a Automerge,
     change: &'a DecodedChange,
     past: Past,
+    named: BTreeMap<OpId, Op>,
 }
 
 impl Fit<'_> {
@@ -155,16 +205,26 @@ impl Fit<'_> {
         if !fits_kind(op, kind) {
             return Err(Misfit::WrongKey { row });
         }
-        let element = match &op.key {
-            Key::Elem(id) => Some(id),
-            Key::Map(_) | Key::Head => None,
-        };
-        let mut named = element.into_iter().chain(&op.pred);
-        if named.all(|id| self.is_in(id, &op.obj)) {
-            Ok(())
-        } else {
-            Err(Misfit::UnknownOp { row })
+        if let Some(id) = element(op) {
+            let by = self.op(id).ok_or(Misfit::UnknownOp { row })?;
+            if !by.insert || by.obj != op.obj {
+                return Err(Misfit::WrongPlace { row });
+            }
         }
+        op.pred.iter().try_for_each(|id| {
+            let overwritten = self.op(id).ok_or(Misfit::UnknownOp { row })?;
+            let there = place(overwritten) == place(op) && overwritten.action != Action::Delete;
+            if there {
+                Ok(())
+            } else {
+                Err(Misfit::WrongPlace { row })
+            }
+        })
+    }
+
+    /// An element or predecessor, of the document or made earlier in the change.
+    fn op(&self, id: &OpId) -> Option<&Op> {
+        self.own_op(id).or_else(|| self.named.get(id))
     }
 
     /// The kind of an object, of the document or made earlier in the change.
@@ -175,21 +235,11 @@ impl Fit<'_> {
         if let Some(maker) = self.own_op(id) {
             return made_by(&maker.action).ok_or(Misfit::NotAnObject { row });
         }
-        if !self.past.has(id) {
-            return Err(Misfit::UnknownOp { row });
-        }
+        self.past.change_of(id).ok_or(Misfit::UnknownOp { row })?;
         let id = ObjId::Id(id.counter, ActorId::from(id.actor.as_ref()), 0);
         self.doc
             .object_type(id)
             .map_err(|_| Misfit::NotAnObject { row })
-    }
-
-    /// Whether an operation is there; one of this very change must be in the same object.
-    fn is_in(&self, id: &OpId, obj: &Obj) -> bool {
-        match self.own_op(id) {
-            Some(own) => own.obj == *obj,
-            None => self.past.has(id),
-        }
     }
 
     /// The operation of this change with that id. The decoder has seen to it that it comes before
@@ -200,6 +250,24 @@ impl Fit<'_> {
         (id.actor == self.change.actor)
             .then(|| self.change.ops.get(index))
             .flatten()
+    }
+}
+
+/// The element an operation works on or inserts after.
+fn element(op: &Op) -> Option<&OpId> {
+    match &op.key {
+        Key::Elem(id) => Some(id),
+        Key::Map(_) | Key::Head => None,
+    }
+}
+
+/// What an operation gives a value to: a key of a map or an element, an inserted one included.
+fn place(op: &Op) -> (&Obj, Option<&str>, Option<&OpId>) {
+    match &op.key {
+        Key::Map(key) => (&op.obj, Some(key), None),
+        Key::Head | Key::Elem(_) if op.insert => (&op.obj, None, Some(&op.id)),
+        Key::Elem(id) => (&op.obj, None, Some(id)),
+        Key::Head => (&op.obj, None, None),
     }
 }
 
@@ -215,5 +283,12 @@ fn made_by(action: &Action) -> Option<ObjType> {
 
 fn fits_kind(op: &Op, kind: ObjType) -> bool {
     let in_map = matches!(op.key, Key::Map(_));
-    in_map != kind.is_sequence()
+    match kind {
+        ObjType::Map => in_map,
+        // Automerge panics on whatever is put into a table,
+        ObjType::Table => false,
+        // and on a mark in a list of values.
+        ObjType::List => !in_map && op.action != Action::Mark,
+        ObjType::Text => !in_map,
+    }
 }

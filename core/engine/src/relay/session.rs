@@ -232,6 +232,11 @@ impl Session {
         self.news = true;
     }
 
+    /// The intake did not take an envelope: the chain stands where the relay has it.
+    pub fn realign(&mut self, chain: ChainEnd) {
+        self.chain = chain;
+    }
+
     /// Reads a frame. An envelope is checked here, on the connection's own time: signature, place in
     /// the chain, parts.
     ///

@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 use automerge::transaction::Transactable;
-use automerge::{ActorId, AutoCommit, ObjType, ROOT, ScalarValue};
+use automerge::{ActorId, AutoCommit, ObjType, ROOT, ReadDoc, ScalarValue};
 use sha2::{Digest, Sha256};
 
 /// The actor which makes every change in here.
@@ -383,6 +383,32 @@ pub fn rich_document() -> AutoCommit {
     doc.splice_text(&text, 0, 0, "hola, ciudad").unwrap();
     let mark = Mark::new("bold".into(), true, 1, 5);
     doc.mark(&text, mark, ExpandMark::Both).unwrap();
+    doc.commit();
+    doc
+}
+
+/// A document in which three authors wrote at once and one of them then settled it.
+pub fn contested_document() -> AutoCommit {
+    let mut doc = rich_document();
+    let list = doc.get(ROOT, "list").unwrap().unwrap().1;
+    let mut forks: Vec<_> = (1..=3_u8)
+        .map(|n| {
+            let mut fork = doc.fork().with_actor(ActorId::from([n; 8]));
+            fork.put(ROOT, "title", format!("version {n}")).unwrap();
+            fork.put(&list, 0, i64::from(n)).unwrap();
+            fork.insert(&list, 1, i64::from(n)).unwrap();
+            fork.increment(ROOT, "count", i64::from(n)).unwrap();
+            fork.commit();
+            fork
+        })
+        .collect();
+    for fork in &mut forks {
+        doc.merge(fork).unwrap();
+    }
+    doc.put(ROOT, "title", "settled").unwrap();
+    doc.put(ROOT, "count", ScalarValue::counter(0)).unwrap();
+    doc.delete(&list, 0).unwrap();
+    doc.delete(&list, 0).unwrap();
     doc.commit();
     doc
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DocId, Hash};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Result, StorageError};
@@ -38,27 +37,14 @@ impl DigestCache {
         }
     }
 
-    /// Counts a member of a scope out.
-    pub(super) fn remove(
+    /// Applies what changed among a scope's members.
+    pub(super) fn merge(
         &mut self,
         conn: &Connection,
         scope: &Scope,
-        doc: &DocId,
-        heads: &[Hash],
+        change: &SetHash,
     ) -> Result<()> {
-        self.changing(conn, scope)?.remove(doc, heads);
-        Ok(())
-    }
-
-    /// Counts a member of a scope in.
-    pub(super) fn add(
-        &mut self,
-        conn: &Connection,
-        scope: &Scope,
-        doc: &DocId,
-        heads: &[Hash],
-    ) -> Result<()> {
-        self.changing(conn, scope)?.add(doc, heads);
+        self.changing(conn, scope)?.merge(change);
         Ok(())
     }
 

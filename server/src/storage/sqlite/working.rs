@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DocId, Hash, Seq};
 use manzana_engine::summary::{DocKind, Summary};
@@ -208,8 +209,11 @@ impl Working {
         doc: &DocId,
     ) -> Result<()> {
         let seq = int(self.creation_seq);
+        let (mut out, mut into) = (SetHash::default(), SetHash::default());
+        out.remove(doc, &self.before.heads);
+        into.add(doc, &self.summary.heads);
         for scope in &self.before.scopes {
-            digests.remove(conn, scope, doc, &self.before.heads)?;
+            digests.merge(conn, scope, &out)?;
             if !self.scopes.contains(scope) {
                 conn.prepare_cached(
                     "DELETE FROM scope_docs WHERE scope = ?1 AND creation_seq = ?2",
@@ -218,7 +222,7 @@ impl Working {
             }
         }
         for scope in &self.scopes {
-            digests.add(conn, scope, doc, &self.summary.heads)?;
+            digests.merge(conn, scope, &into)?;
             if !self.before.scopes.contains(scope) {
                 conn.prepare_cached(
                     "INSERT INTO scope_docs (scope, creation_seq) VALUES (?1, ?2)",

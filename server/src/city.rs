@@ -1,0 +1,128 @@
+//! One city's relay put together: storage, keys, gate, core, shell.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::gate::{GateConfig, GatePool};
+use crate::metrics::Metrics;
+use crate::relay::{self, CityFace, CityKeys, Relay, RelayParts};
+use crate::serve::{self, Listeners, Parts};
+use crate::storage::CityFormat;
+use crate::storage::sqlite::SqliteStore;
+use crate::tls::CityRoot;
+
+/// The database inside the data folder.
+const DATABASE: &str = "city.sqlite";
+/// Jobs that may wait for the gate's workers.
+const GATE_QUEUE: usize = 1_024;
+/// Wall time of one job.
+const GATE_WALL: Duration = Duration::from_secs(5);
+
+/// Opens (or makes) the city's database in its data folder.
+///
+/// # Errors
+/// In words: newer than this program, damaged, in use, disk full.
+pub fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make the folder {}", config.data_dir.display()))?;
+    let path = config.data_dir.join(DATABASE);
+    let format = CityFormat {
+        first_folio: config.city.first_folio,
+        folio_prefix: config.city.folio_prefix.clone(),
+        folio_width: config.city.folio_width,
+    };
+    SqliteStore::open(&path, &format).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// The city's root key, made at the first start.
+///
+/// # Errors
+/// When the key files cannot be used.
+pub fn open_root(config: &Config) -> anyhow::Result<CityRoot> {
+    Ok(CityRoot::open(&serve::keys_dir(config))?)
+}
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// In words: port taken, database unusable, wrong key, no worker.
+pub fn serve(config: Config) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let listeners = Listeners::bind(&config).await?;
+    // The database first: its lock keeps two first starts from racing for the root key.
+    let store = Arc::new(open_store(&config)?);
+    let root = Arc::new(open_root(&config)?);
+    let keys = CityKeys::open(&serve::keys_dir(&config), &root)?;
+    let metrics = Arc::new(Metrics::default());
+    let clock = Arc::new(SystemClock);
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let parts = RelayParts { gate: gate(&program, config.gate.workers)?, keys, face: face(&config) };
+    let relay = Relay::start(store, clock.clone(), parts).await?;
+    metrics.register(|registry| relay.metrics.register(registry));
+    tracing::info!(
+        devices = %listeners.sync_address()?,
+        console = %listeners.console_address()?,
+        city = %relay.keys().city(),
+        "serving"
+    );
+    let stopper = Arc::clone(&relay);
+    let stop = async move {
+        stop_signal().await;
+        stopper.stop();
+    };
+    let parts = Parts {
+        config,
+        desk: relay.clone(),
+        sync_router: relay::router(relay.clone()),
+        root,
+        metrics,
+        clock,
+    };
+    let served = serve::run(listeners, parts, stop).await;
+    relay.sessions_ended(Duration::from_secs(5)).await;
+    Ok(served?)
+}
+
+fn gate(program: &Path, workers: usize) -> anyhow::Result<GatePool> {
+    Ok(GatePool::start(GateConfig {
+        program: program.to_owned(),
+        args: vec!["gate-worker".into()],
+        workers,
+        wall: GATE_WALL,
+        queue: GATE_QUEUE,
+    })?)
+}
+
+fn face(config: &Config) -> CityFace {
+    CityFace {
+        center: config.city.center.clone(),
+        folio_prefix: config.city.folio_prefix.clone(),
+        folio_width: config.city.folio_width,
+    }
+}
+
+/// Ready at Ctrl-C or when the system asks the process to end.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,612 @@
+//! The relay's way of one envelope: chain → grant → gate → policy → append → answer → fan-out.
+//!
+//! One task per city takes what many connections bring, in batches: documents that share nothing are
+//! judged side by side by the gate's workers, and the whole batch is one durable commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use manzana_engine::answer::{Answer, HeldReason};
+use manzana_engine::codec;
+use manzana_engine::envelope::{Envelope, EnvelopeBody, Part, PartKind};
+use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Judged, Reply, Request, Verdict};
+use manzana_engine::grant::GrantBody;
+use manzana_engine::ids::{Actor, DeviceId, DocId, Hash};
+use manzana_engine::policy::{Facts, Rule};
+use manzana_engine::relay::intake::{Peek, answer, peek, split_by_documents};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Relay, RelayError};
+use crate::storage::{
+    ChainHead, CommitBatch, DocWrite, EntryCommit, EnvelopeCommit, Fate, GroupCommit, PartCommit,
+    StorageError,
+};
+
+/// Most envelopes in one commit.
+const BATCH: usize = 256;
+/// Most groups that one device may have waiting for changes of others.
+const WAITING_PER_DEVICE: usize = 256;
+/// Jobs handed to the workers at a time: enough to keep them busy, few enough to share fairly.
+const JOBS: usize = 8;
+
+/// An envelope on its way in.
+#[derive(Debug)]
+pub struct Submission {
+    /// The envelope. Its signature has been checked if it came by its own device's session.
+    pub envelope: Box<Envelope>,
+    /// Whether the signature was checked where it came in.
+    pub verified: bool,
+    /// Where the answers go once they are durable.
+    pub reply: oneshot::Sender<Result<Vec<Answer>, IntakeError>>,
+}
+
+/// Why an envelope was not taken in at all: nothing of it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntakeError {
+    /// It does not follow the chain.
+    #[error("the envelope does not follow the chain")]
+    Gap(ChainHead),
+    /// Another envelope stands in its place.
+    #[error("another envelope stands in its place")]
+    Twin,
+    /// No such device.
+    #[error("the device is not known")]
+    UnknownDevice,
+    /// It is not signed by its device, or malformed.
+    #[error("the envelope does not verify")]
+    Bad,
+    /// The device has too much waiting.
+    #[error("the device has too much waiting for other changes")]
+    TooMuch,
+    /// The storage is full.
+    #[error("the storage is full")]
+    Full,
+    /// The relay failed, or is stopping.
+    #[error("the relay could not take it in")]
+    Internal,
+}
+
+impl From<StorageError> for IntakeError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Full => Self::Full,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// Takes batches in until the relay is gone.
+pub(super) async fn run(relay: Weak<Relay>, mut queue: mpsc::Receiver<Submission>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let Some(relay) = relay.upgrade() else { return };
+        let taken = std::mem::take(&mut batch);
+        let mut pending = take_in(&relay, taken).await;
+        // What waited for these changes is judged at once, and what waited for that…
+        while !pending.is_empty() {
+            pending = resume(&relay, pending).await;
+        }
+    }
+}
+
+/// One envelope being taken in.
+struct Work {
+    envelope: Box<Envelope>,
+    body: EnvelopeBody,
+    hash: Hash,
+    facts: Facts,
+    groups: Vec<Option<Decision>>,
+    resumes: bool,
+    reply: Option<oneshot::Sender<Result<Vec<Answer>, IntakeError>>>,
+}
+
+/// Where a group stands.
+enum Decision {
+    /// Decided before the gate.
+    Early(GroupCommit),
+    /// To be judged.
+    Judge(Vec<Peek>),
+    /// Judged.
+    Late(GroupCommit),
+}
+
+async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
+    let mut batch = Batch::new(relay);
+    for submission in submissions {
+        let Submission { envelope, verified, reply } = submission;
+        match batch.admit(envelope, verified).await {
+            Ok(Admitted::Known(answers)) => drop(reply.send(Ok(answers))),
+            Ok(Admitted::New(mut work)) => {
+                work.reply = Some(reply);
+                batch.works.push(*work);
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+    batch.finish().await
+}
+
+/// Judges the groups that waited for these changes.
+async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Vec<Hash> {
+    let Ok(waiting) = relay.store.waiting_for(&hashes).await else { return Vec::new() };
+    let mut batch = Batch::new(relay);
+    for group in waiting {
+        let Ok(envelope) = codec::decode::<Envelope>(&group.envelope) else { continue };
+        if let Ok(work) = batch.reopen(Box::new(envelope), group.group).await {
+            batch.works.push(work);
+        }
+    }
+    if batch.works.is_empty() { Vec::new() } else { batch.finish().await }
+}
+
+enum Admitted {
+    New(Box<Work>),
+    Known(Vec<Answer>),
+}
+
+/// A batch under way.
+struct Batch<'r> {
+    relay: &'r Relay,
+    now: i64,
+    works: Vec<Work>,
+    chains: BTreeMap<(DeviceId, u32), ChainHead>,
+    grants: BTreeMap<DeviceId, ([u8; 32], GrantBody, Option<HeldReason>)>,
+    dead: BTreeSet<Hash>,
+}
+
+impl<'r> Batch<'r> {
+    fn new(relay: &'r Relay) -> Self {
+        Self {
+            relay,
+            now: relay.now(),
+            works: Vec::new(),
+            chains: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            dead: BTreeSet::new(),
+        }
+    }
+
+    async fn admit(
+        &mut self,
+        envelope: Box<Envelope>,
+        verified: bool,
+    ) -> Result<Admitted, IntakeError> {
+        let context = envelope.context;
+        let device = context.device;
+        let (key, _, _) = self.grant_of(&device).await?;
+        let body = if verified {
+            envelope.peek().map_err(|_| IntakeError::Bad)?
+        } else {
+            envelope.open(&key).map_err(|_| IntakeError::Bad)?
+        };
+        let hash = envelope.hash();
+        let place = (device, context.incarnation);
+        let chain = match self.chains.get(&place) {
+            Some(chain) => *chain,
+            None => self.relay.store.chain(&device, context.incarnation).await?,
+        };
+        if body.n <= chain.have {
+            return self.known(&place, body.n, &hash).await;
+        }
+        if body.n > chain.have + 1 {
+            return Err(IntakeError::Gap(chain));
+        }
+        if context.prev != chain.hash {
+            return Err(IntakeError::Twin);
+        }
+        if self.relay.store.waiting_count(&device).await? >= WAITING_PER_DEVICE {
+            return Err(IntakeError::TooMuch);
+        }
+        self.chains.insert(place, ChainHead { have: body.n, hash });
+        let work = self.open(envelope, body, hash, None).await?;
+        Ok(Admitted::New(Box::new(work)))
+    }
+
+    /// A replay: answered as before, if it is the same envelope.
+    async fn known(
+        &self,
+        (device, incarnation): &(DeviceId, u32),
+        n: u64,
+        hash: &Hash,
+    ) -> Result<Admitted, IntakeError> {
+        match self.relay.store.envelope_answers(device, *incarnation, n).await? {
+            Some((stored, answers)) if stored == *hash => Ok(Admitted::Known(answers)),
+            // It is in this very batch: it will be answered when it is offered again.
+            None => Err(IntakeError::Internal),
+            Some(_) => Err(IntakeError::Twin),
+        }
+    }
+
+    async fn reopen(
+        &mut self,
+        envelope: Box<Envelope>,
+        group: usize,
+    ) -> Result<Work, IntakeError> {
+        let body = envelope.peek().map_err(|_| IntakeError::Bad)?;
+        let hash = envelope.hash();
+        let mut work = self.open(envelope, body, hash, Some(group)).await?;
+        work.resumes = true;
+        Ok(work)
+    }
+
+    async fn grant_of(
+        &mut self,
+        device: &DeviceId,
+    ) -> Result<([u8; 32], GrantBody, Option<HeldReason>), IntakeError> {
+        if let Some(known) = self.grants.get(device) {
+            return Ok(known.clone());
+        }
+        let record = self.relay.device(device).await?.ok_or(IntakeError::UnknownDevice)?;
+        let granted = record
+            .grant
+            .open(&self.relay.keys.root().public())
+            .map_err(|_| IntakeError::Internal)?;
+        let held = if record.revoked_at.is_some() {
+            Some(HeldReason::GrantRevoked)
+        } else {
+            (granted.valid_to < self.now).then_some(HeldReason::GrantExpired)
+        };
+        let known = (record.key, granted, held);
+        self.grants.insert(*device, known.clone());
+        Ok(known)
+    }
+
+    /// Reads the groups and decides what needs no gate: grants, actors, unreadable changes.
+    async fn open(
+        &mut self,
+        envelope: Box<Envelope>,
+        body: EnvelopeBody,
+        hash: Hash,
+        only: Option<usize>,
+    ) -> Result<Work, IntakeError> {
+        let (_, granted, held) = self.grant_of(&envelope.context.device).await?;
+        let facts = Facts {
+            device: envelope.context.device,
+            user: granted.user,
+            role: granted.role,
+            scopes: granted.scopes,
+        };
+        let foreign = envelope.context.city != self.relay.keys.city();
+        let groups = body
+            .groups
+            .iter()
+            .enumerate()
+            .map(|(index, entries)| {
+                if only.is_some_and(|only| only != index) {
+                    return None;
+                }
+                let peeked = match peek(entries) {
+                    Ok(peeked) => peeked,
+                    Err(rule) => return Some(refused(rule, Vec::new())),
+                };
+                let changes: Vec<Hash> = peeked.iter().map(|p| p.hash).collect();
+                if foreign {
+                    return Some(refused(Rule::ForeignGrant, changes));
+                }
+                if let Some(reason) = held {
+                    let answer = Answer::Held { reason };
+                    return Some(Decision::Early(not_accepted(answer, changes)));
+                }
+                Some(Decision::Judge(peeked))
+            })
+            .collect();
+        Ok(Work { envelope, body, hash, facts, groups, resumes: false, reply: None })
+    }
+
+    async fn finish(mut self) -> Vec<Hash> {
+        match self.judge_and_commit().await {
+            Ok(hashes) => hashes,
+            Err(error) => {
+                tracing::error!(%error, "a batch could not be committed");
+                for work in self.works {
+                    if let Some(reply) = work.reply {
+                        let _ = reply.send(Err(error));
+                    }
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    async fn judge_and_commit(&mut self) -> Result<Vec<Hash>, IntakeError> {
+        self.refuse_foreign_actors().await?;
+        self.learn_fates().await?;
+        let docs = self.judge_all().await?;
+        self.commit(docs).await
+    }
+
+    /// An actor belongs to the device and incarnation that used it first.
+    async fn refuse_foreign_actors(&mut self) -> Result<(), IntakeError> {
+        let actors: Vec<Actor> = self.to_judge().flat_map(|(_, p)| p.iter().map(|p| p.actor)).collect();
+        let mut bound = self.relay.store.actors(&actors).await?;
+        for work in &mut self.works {
+            let place = (work.envelope.context.device, work.envelope.context.incarnation);
+            for group in work.groups.iter_mut().flatten() {
+                let Decision::Judge(peeked) = group else { continue };
+                let foreign = peeked.iter().any(|p| {
+                    !p.actor.belongs_to(&place.0) || *bound.entry(p.actor).or_insert(place) != place
+                });
+                if foreign {
+                    // Not marked dead: a thief who sends somebody's bytes first must not orphan them.
+                    *group = refused(Rule::ForeignActor, Vec::new());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn learn_fates(&mut self) -> Result<(), IntakeError> {
+        let deps: BTreeSet<Hash> =
+            self.to_judge().flat_map(|(_, p)| p.iter().flat_map(|p| p.deps.clone())).collect();
+        let deps: Vec<Hash> = deps.into_iter().collect();
+        let fates = self.relay.store.fates(&deps).await?;
+        self.dead = fates.into_iter().filter(|(_, f)| *f == Fate::Dead).map(|(h, _)| h).collect();
+        Ok(())
+    }
+
+    fn to_judge(&self) -> impl Iterator<Item = (usize, &Vec<Peek>)> {
+        self.works.iter().enumerate().flat_map(|(index, work)| {
+            work.groups.iter().flatten().filter_map(move |group| match group {
+                Decision::Judge(peeked) => Some((index, peeked)),
+                _ => None,
+            })
+        })
+    }
+
+    /// Judges everything that is left, and gives the changed documents.
+    async fn judge_all(&mut self) -> Result<BTreeMap<DocId, Bytes>, IntakeError> {
+        let mut places = Vec::new();
+        let mut touched = Vec::new();
+        for (w, work) in self.works.iter().enumerate() {
+            for (g, group) in work.groups.iter().enumerate() {
+                if matches!(group, Some(Decision::Judge(_))) {
+                    places.push((w, g));
+                    touched.push(work.body.groups[g].iter().map(|e| e.doc).collect::<Vec<_>>());
+                }
+            }
+        }
+        let ids: BTreeSet<DocId> = touched.iter().flatten().copied().collect();
+        let ids: Vec<DocId> = ids.into_iter().collect();
+        let stored = self.relay.store.docs(&ids).await?;
+        let saved: BTreeMap<DocId, Bytes> =
+            stored.into_iter().map(|(id, state)| (id, state.saved)).collect();
+        let sets = spread(split_by_documents(&touched));
+        let jobs = sets.iter().map(|set| self.judge_set(set, &places, &touched, &saved));
+        let judged = futures_util::future::join_all(jobs).await;
+        let mut docs = BTreeMap::new();
+        let mut verdicts = BTreeMap::new();
+        for (set, judged) in sets.iter().zip(judged) {
+            let judged = judged?;
+            docs.extend(judged.docs);
+            verdicts.extend(set.iter().copied().zip(judged.verdicts));
+        }
+        // In the order of arrival: what a refused group leaves dead, later ones are orphaned by.
+        for (i, (w, g)) in places.iter().enumerate() {
+            let verdict = verdicts.remove(&i).unwrap_or(Outcome::Quarantined("lost".into()));
+            self.settle(*w, *g, verdict);
+        }
+        Ok(docs)
+    }
+
+    fn settle(&mut self, w: usize, g: usize, outcome: Outcome) {
+        let work = &mut self.works[w];
+        let Some(Decision::Judge(peeked)) = &work.groups[g] else { return };
+        let changes: Vec<Hash> = peeked.iter().map(|p| p.hash).collect();
+        let commit = match outcome {
+            Outcome::Quarantined(detail) => GroupCommit::NotAccepted {
+                answer: Answer::Held { reason: HeldReason::Quarantined },
+                changes: changes.clone(),
+                detail: Some(detail),
+            },
+            Outcome::Judged(verdict) => match (answer(&verdict, &self.dead), verdict) {
+                (Some(answer), _) => not_accepted(answer, changes.clone()),
+                (None, Verdict::Accepted(entries)) => GroupCommit::Accepted(
+                    entries
+                        .into_iter()
+                        .zip(&work.body.groups[g])
+                        .map(|(accepted, entry)| EntryCommit {
+                            doc: entry.doc,
+                            hash: accepted.hash,
+                            change: entry.change.clone().into(),
+                            actor: accepted.actor,
+                            summary: accepted.summary,
+                            issues_folio: accepted.created,
+                        })
+                        .collect(),
+                ),
+                (None, _) => not_accepted(
+                    Answer::Refused { rule: Rule::BadChange, field: None },
+                    changes.clone(),
+                ),
+            },
+        };
+        if let GroupCommit::NotAccepted { answer, .. } = &commit
+            && !matches!(answer, Answer::Waiting { .. })
+        {
+            self.dead.extend(changes);
+        }
+        work.groups[g] = Some(Decision::Late(commit));
+    }
+
+    /// Judges one set of groups. A job that kills or fails its worker is judged again group by group;
+    /// the one at fault goes to quarantine and the others go on without it.
+    async fn judge_set(
+        &self,
+        set: &[usize],
+        places: &[(usize, usize)],
+        touched: &[Vec<DocId>],
+        saved: &BTreeMap<DocId, Bytes>,
+    ) -> Result<JudgedSet, IntakeError> {
+        let mut docs: BTreeMap<DocId, Bytes> = set
+            .iter()
+            .flat_map(|i| &touched[*i])
+            .filter_map(|id| saved.get(id).map(|bytes| (*id, bytes.clone())))
+            .collect();
+        let groups = |indexes: &[usize]| -> Vec<JobGroup> {
+            indexes.iter().map(|i| self.job_group(places[*i])).collect()
+        };
+        if let Ok(judged) = self.ask(&docs, groups(set)).await? {
+            return Ok(JudgedSet {
+                verdicts: judged.groups.into_iter().map(Outcome::Judged).collect(),
+                docs: changed(judged.docs),
+            });
+        }
+        let mut out = JudgedSet { verdicts: Vec::new(), docs: BTreeMap::new() };
+        for index in set {
+            match self.ask(&docs, groups(&[*index])).await? {
+                Ok(mut judged) => {
+                    let fresh = changed(judged.docs);
+                    docs.extend(fresh.clone());
+                    out.docs.extend(fresh);
+                    let verdict = judged.groups.pop().map_or_else(
+                        || Outcome::Quarantined("no verdict".into()),
+                        Outcome::Judged,
+                    );
+                    out.verdicts.push(verdict);
+                }
+                Err(reason) => {
+                    tracing::warn!(reason, "a group is in quarantine");
+                    self.relay.metrics.quarantined.inc();
+                    out.verdicts.push(Outcome::Quarantined(reason));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn job_group(&self, (w, g): (usize, usize)) -> JobGroup {
+        let work = &self.works[w];
+        JobGroup { facts: work.facts.clone(), entries: work.body.groups[g].clone() }
+    }
+
+    /// `Ok(Err(reason))` when the job itself is at fault.
+    async fn ask(
+        &self,
+        docs: &BTreeMap<DocId, Bytes>,
+        groups: Vec<JobGroup>,
+    ) -> Result<Result<Judged, String>, IntakeError> {
+        let docs = docs
+            .iter()
+            .map(|(doc, saved)| JobDoc { doc: *doc, saved: saved.to_vec().into() })
+            .collect();
+        match self.relay.ask(&Request::Judge(Job { docs, groups })).await {
+            Ok(Reply::Judged(judged)) => Ok(Ok(judged)),
+            Ok(_) => Err(IntakeError::Internal),
+            Err(RelayError::Worker(reason)) => Ok(Err(reason)),
+            Err(RelayError::Gate(error)) if error.is_the_jobs_fault() => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the gate does not answer");
+                Err(IntakeError::Internal)
+            }
+        }
+    }
+
+    async fn commit(&mut self, docs: BTreeMap<DocId, Bytes>) -> Result<Vec<Hash>, IntakeError> {
+        let mut batch = CommitBatch { time: self.now, ..CommitBatch::default() };
+        let mut touched = Vec::new();
+        for work in &mut self.works {
+            let envelope = work.commit();
+            for group in envelope.groups.iter().flatten() {
+                match group {
+                    GroupCommit::Accepted(entries) => {
+                        touched.extend(entries.iter().map(|entry| entry.hash));
+                        self.relay.metrics.accepted.inc_by(entries.len() as u64);
+                    }
+                    GroupCommit::NotAccepted { answer, changes, .. } => {
+                        self.relay.metrics.not_accepted.inc();
+                        if !matches!(answer, Answer::Waiting { .. }) {
+                            touched.extend(changes);
+                        }
+                    }
+                }
+            }
+            batch.envelopes.push(envelope);
+        }
+        batch.docs = docs.into_iter().map(|(doc, saved)| DocWrite { doc, saved }).collect();
+        let committed = self.relay.store.commit_batch(batch).await?;
+        self.relay.metrics.batches.inc();
+        self.relay.metrics.envelopes.inc_by(self.works.len() as u64);
+        for work in self.works.drain(..) {
+            let context = work.envelope.context;
+            let answers = committed.answers.get(&context.device).and_then(|answers| {
+                answers
+                    .iter()
+                    .rfind(|a| a.incarnation == context.incarnation && a.n == work.body.n)
+            });
+            if let Some(reply) = work.reply {
+                let _ = reply.send(Ok(answers.map(|a| a.groups.clone()).unwrap_or_default()));
+            }
+        }
+        self.relay.publish(Arc::new(committed)).await;
+        Ok(touched)
+    }
+}
+
+struct JudgedSet {
+    verdicts: Vec<Outcome>,
+    docs: BTreeMap<DocId, Bytes>,
+}
+
+enum Outcome {
+    Judged(Verdict),
+    Quarantined(String),
+}
+
+impl Work {
+    fn commit(&mut self) -> EnvelopeCommit {
+        let mut parts = Vec::new();
+        for part in std::mem::take(&mut self.envelope.parts) {
+            if let Ok(Part { kind, doc, content }) = codec::decode::<Part>(&part) {
+                let name = (kind == PartKind::MaskedName)
+                    .then(|| String::from_utf8_lossy(&content).chars().take(120).collect());
+                let hash = Part::hash(&part);
+                let bytes = Bytes::from(Vec::from(part));
+                parts.push(PartCommit { hash, kind, doc, bytes, masked_name: name });
+            }
+        }
+        let groups = self
+            .groups
+            .drain(..)
+            .map(|group| match group? {
+                Decision::Early(commit) | Decision::Late(commit) => Some(commit),
+                Decision::Judge(_) => None,
+            })
+            .collect();
+        EnvelopeCommit {
+            device: self.envelope.context.device,
+            incarnation: self.envelope.context.incarnation,
+            n: self.body.n,
+            hash: self.hash,
+            bytes: codec::encode(self.envelope.as_ref()).into(),
+            parts,
+            groups,
+            resumes: self.resumes,
+        }
+    }
+}
+
+fn refused(rule: Rule, changes: Vec<Hash>) -> Decision {
+    Decision::Early(not_accepted(Answer::Refused { rule, field: None }, changes))
+}
+
+fn not_accepted(answer: Answer, changes: Vec<Hash>) -> GroupCommit {
+    GroupCommit::NotAccepted { answer, changes, detail: None }
+}
+
+fn changed(docs: Vec<JobDoc>) -> BTreeMap<DocId, Bytes> {
+    docs.into_iter().map(|JobDoc { doc, saved }| (doc, Bytes::from(Vec::from(saved)))).collect()
+}
+
+/// Joins small sets into a few jobs, so that a batch costs few round trips to the workers.
+fn spread(sets: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+    let mut jobs: Vec<Vec<usize>> = vec![Vec::new(); JOBS.min(sets.len())];
+    let count = jobs.len().max(1);
+    for (i, set) in sets.into_iter().enumerate() {
+        jobs[i % count].extend(set);
+    }
+    jobs
+}

@@ -1,0 +1,407 @@
+//! The relay core: one intake per city, sessions of devices, and the console's desk.
+//!
+//! ```text
+//! sessions ──► intake: chain · grant · gate · policy ──► storage (one commit per batch)
+//!     ▲                                                          │
+//!     └──────────── answers, log rows (broadcast) ◄──────────────┘──► console rows (SSE)
+//! ```
+//! Invariants: nothing is answered before it is durable; documents are opened only in the gate's
+//! workers; every queue is bounded; a session that cannot keep up is cut and resumes.
+
+mod desk;
+mod http;
+mod intake;
+mod keys;
+mod nonce;
+mod session;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use manzana_engine::gate::judge::{Reply, Request};
+use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
+use manzana_engine::ids::{CatalogId, DeviceId, Hash, UserId};
+use manzana_engine::keys::SecretKey;
+use tokio::sync::{broadcast, mpsc, watch};
+
+pub use desk::CATALOGS;
+pub use http::router;
+pub use intake::{IntakeError, Submission};
+pub use keys::CityKeys;
+
+use crate::clock::Clock;
+use crate::desk::LiveRow;
+use crate::gate::{GateError, GatePool};
+use crate::storage::{
+    Committed, DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow,
+};
+
+/// Envelopes waiting for the intake, all connections together.
+const SUBMISSIONS: usize = 1_024;
+/// Commits and rows that a reader may be behind before it reads from the storage instead.
+const LIVE: usize = 256;
+/// Minutes that an enrolment code is valid.
+pub const INVITE_MINUTES: i64 = 15;
+/// How long a grant is valid.
+const GRANT_DAYS: i64 = 2 * 365;
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// What the relay is to people: names and folios.
+#[derive(Debug, Clone)]
+pub struct CityFace {
+    /// Name of the call centre.
+    pub center: String,
+    /// Prefix of folios.
+    pub folio_prefix: String,
+    /// Digits of folios.
+    pub folio_width: u8,
+}
+
+impl CityFace {
+    /// The folio as people write it.
+    pub fn folio_text(&self, folio: u64) -> String {
+        format!("{}{folio:0width$}", self.folio_prefix, width = usize::from(self.folio_width))
+    }
+}
+
+/// Errors of the relay core that are not a matter of one envelope.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The gate.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// A worker could not do what it was asked.
+    #[error("the gate's worker failed: {0}")]
+    Worker(String),
+    /// The user's role is not one.
+    #[error("the user has no role that can hold a device")]
+    NoRole,
+    /// No randomness.
+    #[error("no randomness from the system")]
+    NoRandomness,
+}
+
+/// One city's relay.
+pub struct Relay {
+    pub(crate) store: Arc<dyn RelayStore>,
+    gate: Arc<GatePool>,
+    keys: CityKeys,
+    face: CityFace,
+    clock: Arc<dyn Clock>,
+    nonces: nonce::Nonces,
+    submissions: mpsc::Sender<Submission>,
+    commits: broadcast::Sender<Arc<Committed>>,
+    rows: broadcast::Sender<Arc<LiveRow>>,
+    head: watch::Sender<Head>,
+    stopping: watch::Sender<bool>,
+    /// Live sessions by device: a newer one takes the older one's place.
+    sessions: Mutex<BTreeMap<DeviceId, watch::Sender<Option<session::Cut>>>>,
+    desks: tokio::sync::Mutex<()>,
+    pub(crate) metrics: RelayMetrics,
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// What the relay core counts.
+#[derive(Debug, Clone, Default)]
+pub struct RelayMetrics {
+    /// Envelopes taken in.
+    pub envelopes: prometheus_client::metrics::counter::Counter,
+    /// Changes accepted into the log.
+    pub accepted: prometheus_client::metrics::counter::Counter,
+    /// Groups not accepted.
+    pub not_accepted: prometheus_client::metrics::counter::Counter,
+    /// Groups in quarantine.
+    pub quarantined: prometheus_client::metrics::counter::Counter,
+    /// Batches committed.
+    pub batches: prometheus_client::metrics::counter::Counter,
+    /// Live sessions of devices.
+    pub sessions: prometheus_client::metrics::gauge::Gauge,
+    /// Bytes received from devices.
+    pub bytes_up: prometheus_client::metrics::counter::Counter,
+    /// Bytes sent to devices.
+    pub bytes_down: prometheus_client::metrics::counter::Counter,
+}
+
+impl RelayMetrics {
+    /// Registers all of them.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        registry.register("relay_envelopes", "Envelopes taken in", self.envelopes.clone());
+        registry.register("relay_accepted", "Changes accepted", self.accepted.clone());
+        registry.register("relay_not_accepted", "Groups not accepted", self.not_accepted.clone());
+        registry.register("relay_quarantined", "Groups in quarantine", self.quarantined.clone());
+        registry.register("relay_batches", "Batches committed", self.batches.clone());
+        registry.register("relay_sessions", "Live sessions of devices", self.sessions.clone());
+        registry.register("relay_bytes_up", "Bytes from devices", self.bytes_up.clone());
+        registry.register("relay_bytes_down", "Bytes to devices", self.bytes_down.clone());
+    }
+}
+
+/// What a relay core is made of.
+#[derive(Debug)]
+pub struct RelayParts {
+    /// The gate's workers.
+    pub gate: GatePool,
+    /// The city's keys.
+    pub keys: CityKeys,
+    /// Names and folios.
+    pub face: CityFace,
+}
+
+impl Relay {
+    /// Starts the core: from here on envelopes are taken in. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub async fn start(
+        store: Arc<dyn RelayStore>,
+        clock: Arc<dyn Clock>,
+        parts: RelayParts,
+    ) -> Result<Arc<Self>, RelayError> {
+        let head = store.head().await?;
+        let (submissions, queue) = mpsc::channel(SUBMISSIONS);
+        let relay = Arc::new(Self {
+            store,
+            gate: Arc::new(parts.gate),
+            nonces: nonce::Nonces::new(*parts.keys.nonce_key()),
+            keys: parts.keys,
+            face: parts.face,
+            clock,
+            submissions,
+            commits: broadcast::channel(LIVE).0,
+            rows: broadcast::channel(LIVE).0,
+            head: watch::channel(head).0,
+            stopping: watch::channel(false).0,
+            sessions: Mutex::default(),
+            desks: tokio::sync::Mutex::default(),
+            metrics: RelayMetrics::default(),
+        });
+        tokio::spawn(intake::run(Arc::downgrade(&relay), queue));
+        tokio::spawn(watch_revocations(Arc::downgrade(&relay)));
+        Ok(relay)
+    }
+
+    /// Asks every session to end and come back later.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until the sessions have said goodbye, but not for ever.
+    pub async fn sessions_ended(&self, patience: std::time::Duration) {
+        let ended = async {
+            while self.metrics.sessions.get() > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, ended).await;
+    }
+
+    /// The city's keys.
+    pub fn keys(&self) -> &CityKeys {
+        &self.keys
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Enrols a device with a one-use code.
+    ///
+    /// # Errors
+    /// `Missing` when the code is not valid any more; the storage's.
+    pub async fn enrol(
+        &self,
+        code: &str,
+        device_key: [u8; 32],
+    ) -> Result<manzana_engine::wire::Enrolment, RelayError> {
+        let now = self.now();
+        let code_hash = invite_hash(code);
+        let invite = self.store.take_invite(&code_hash, now).await?;
+        let user = self.user(invite.user).await?;
+        let role = Role::parse(&user.role).ok_or(RelayError::NoRole)?;
+        let grant = self.grant(device_key, &user, role, invite.scopes.clone());
+        let record = self.record(device_key, user.id, grant.clone(), None);
+        self.store.put_device(&record).await?;
+        let relay_key = self.keys.relay().public();
+        let seal_key = *self.keys.seal_public();
+        Ok(manzana_engine::wire::Enrolment {
+            grant,
+            relay_key,
+            relay_key_signature: self.keys.vouch(&relay_key),
+            seal_key,
+            seal_key_signature: self.keys.vouch(&seal_key),
+            center: self.face.center.clone(),
+            folio_prefix: self.face.folio_prefix.clone(),
+            folio_width: self.face.folio_width,
+            block: invite.block,
+            nonce: self.nonces.issue(&record.id, now).into(),
+            display: user.display,
+        })
+    }
+
+    async fn user(&self, id: UserId) -> Result<UserRow, RelayError> {
+        let user = self.store.users(&[id]).await?.remove(&id);
+        user.filter(|user| !user.disabled).ok_or(StorageError::Missing.into())
+    }
+
+    fn grant(
+        &self,
+        device_key: [u8; 32],
+        user: &UserRow,
+        role: Role,
+        scopes: Vec<Scope>,
+    ) -> SignedGrant {
+        let now = self.now();
+        let body = GrantBody {
+            city: self.keys.city(),
+            device_key,
+            user: user.id,
+            role,
+            scopes,
+            // Imports bring dates of years ago; what a device may claim is shown as its claim.
+            valid_from: 0,
+            valid_to: now + GRANT_DAYS * DAY_MS,
+        };
+        SignedGrant::sign(&body, self.keys.root())
+    }
+
+    fn record(
+        &self,
+        key: [u8; 32],
+        user: UserId,
+        grant: SignedGrant,
+        desk_seed: Option<[u8; 32]>,
+    ) -> DeviceRecord {
+        DeviceRecord {
+            id: DeviceId::of_key(&key),
+            key,
+            user,
+            grant_id: grant.id(),
+            grant,
+            revoked_at: None,
+            desk_seed,
+        }
+    }
+
+    /// The desk device of a user, made at first use: the relay keeps its key and authors for them.
+    async fn desk_device(&self, user: &UserRow, role: Role) -> Result<DeviceRecord, RelayError> {
+        if let Some(desk) = self.store.desk_of(user.id).await? {
+            let same_role = desk.grant.open(&self.keys.root().public());
+            if same_role.is_ok_and(|granted| granted.role == role) {
+                return Ok(desk);
+            }
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|_| RelayError::NoRandomness)?;
+        let key = SecretKey::from_seed(seed).public();
+        let grant = self.grant(key, user, role, vec![Scope::City]);
+        let desk = self.record(key, user.id, grant, Some(seed));
+        self.store.put_device(&desk).await?;
+        Ok(desk)
+    }
+
+    async fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StorageError> {
+        self.store.device(id).await
+    }
+
+    /// Asks a worker.
+    async fn ask(&self, request: &Request) -> Result<Reply, RelayError> {
+        let job = Bytes::from(manzana_engine::codec::encode(request));
+        let reply = self.gate.judge(job).await?;
+        match manzana_engine::codec::decode(&reply) {
+            Ok(Reply::Failed(reason)) => Err(RelayError::Worker(reason)),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(RelayError::Worker(error.to_string())),
+        }
+    }
+
+    /// Makes a device's older session give way.
+    fn take_place(&self, device: DeviceId) -> watch::Receiver<Option<session::Cut>> {
+        let (sender, receiver) = watch::channel(None);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(older) = sessions.insert(device, sender) {
+            older.send_replace(Some(session::Cut::Replaced));
+        }
+        receiver
+    }
+}
+
+/// Cuts the sessions of devices that another process (the command line) revoked. One small read every
+/// two seconds: revocation reaches open sockets within five.
+async fn watch_revocations(relay: std::sync::Weak<Relay>) {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
+    let mut known: Option<Vec<u8>> = None;
+    loop {
+        every.tick().await;
+        let Some(relay) = relay.upgrade() else { return };
+        let Ok(count) = relay.store.setting(REVOCATIONS).await else { continue };
+        if count == known {
+            continue;
+        }
+        known = count;
+        let open: Vec<DeviceId> = {
+            let sessions = relay.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.keys().copied().collect()
+        };
+        for id in open {
+            let revoked = relay.store.device(&id).await.ok().flatten();
+            if revoked.is_some_and(|device| device.revoked_at.is_some()) {
+                let sessions = relay.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(open) = sessions.get(&id) {
+                    open.send_replace(Some(session::Cut::Revoked));
+                }
+            }
+        }
+    }
+}
+
+/// Setting: how often a device was revoked; open sessions are looked at when it changes.
+const REVOCATIONS: &str = "revocations";
+
+/// Revokes a device: its open session ends within five seconds, and what arrives later is held for
+/// review.
+///
+/// # Errors
+/// The storage's; `Missing` when there is no such device.
+pub async fn revoke(store: &dyn RelayStore, device: &DeviceId, now: i64) -> Result<(), RelayError> {
+    store.device(device).await?.ok_or(StorageError::Missing)?;
+    store.revoke_device(device, now).await?;
+    let count = store.setting(REVOCATIONS).await?;
+    let count = count.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+    store.put_setting(REVOCATIONS, &(count + 1).to_be_bytes()).await?;
+    Ok(())
+}
+
+/// The stored form of an enrolment code.
+pub fn invite_hash(code: &str) -> Hash {
+    Hash::of_parts(b"manzana/invite/1", &[code.trim().as_bytes()])
+}
+
+/// Makes a one-use enrolment code for a user: 128 random bits, valid for [`INVITE_MINUTES`].
+///
+/// # Errors
+/// The storage's, or no randomness.
+pub async fn invite(
+    store: &dyn RelayStore,
+    user: UserId,
+    scopes: Vec<Scope>,
+    block: Option<CatalogId>,
+    now: i64,
+) -> Result<String, RelayError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| RelayError::NoRandomness)?;
+    let code = data_encoding::BASE32_NOPAD.encode(&random);
+    let expires = now + INVITE_MINUTES * 60_000;
+    let invite = Invite { code_hash: invite_hash(&code), user, scopes, block, expires };
+    store.put_invite(&invite).await?;
+    Ok(code)
+}
