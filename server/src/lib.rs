@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod admission;
 pub mod auth;
 pub mod city;
 pub mod clock;
@@ -15,7 +16,6 @@ pub mod config;
 pub mod desk;
 pub mod gate;
 pub mod http;
-mod intake;
 pub mod logging;
 pub mod metrics;
 pub mod relay;

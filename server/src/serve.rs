@@ -20,12 +20,12 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
 
+use crate::admission::Intake;
 use crate::auth::AuthError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::desk::Desk;
 use crate::http::{self, Origins, Shell};
-use crate::intake::Intake;
 use crate::metrics::{Listener, Metrics};
 use crate::tls::{CertificateSource, CityRoot, TlsError};
 

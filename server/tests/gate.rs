@@ -26,8 +26,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use libtest_mimic::{Arguments, Failed, Trial};
+use manzana_engine::codec;
 use manzana_engine::gate::chunk::decode_change;
 use manzana_engine::gate::fit::check_fit;
+use manzana_engine::gate::judge::{Job, Judged, Reply, Request};
 use manzana_server::gate::{
     GateConfig, GateError, GatePool, JOB_BYTES, WorkerLimits, run_worker_within,
 };
@@ -506,8 +508,17 @@ async fn the_real_binary_judges_changes() {
         ..config(1)
     })
     .unwrap();
-    let honest = attacks::last_change(&mut attacks::rich_document());
-    assert_eq!(pool.judge(honest.into()).await.unwrap()[..], [0]);
-    let refused = pool.judge(attacks::sync_message().into()).await.unwrap();
-    assert_eq!(refused[..], *b"\x01not an automerge chunk");
+    // An empty job is judged; bytes that are no request are refused in words, and nobody dies of them.
+    let nothing = codec::encode(&Request::Judge(Job::default()));
+    let reply = pool.judge(nothing.into()).await.unwrap();
+    assert_eq!(
+        codec::decode::<Reply>(&reply),
+        Ok(Reply::Judged(Judged::default()))
+    );
+    let reply = pool.judge(attacks::sync_message().into()).await.unwrap();
+    assert!(matches!(
+        codec::decode::<Reply>(&reply),
+        Ok(Reply::Failed(_))
+    ));
+    assert_eq!(pool.counters().deaths, 0);
 }

@@ -178,14 +178,14 @@ fn parse_act(raw: RawActRequest) -> Result<Act, DeskError> {
         }),
         "refer" => Ok(Act::Refer {
             agency: raw.agency.ok_or(missing("agency"))?,
-            reason,
+            reason: reason.or(text),
         }),
         "not_applicable" => Ok(Act::NotApplicable {
             reason: reason.ok_or(missing("reason"))?,
         }),
         "final_state" => Ok(Act::FinalState {
             outcome: raw.outcome.ok_or(missing("outcome"))?,
-            reason,
+            reason: reason.or(text),
         }),
         _ => Err(missing("act")),
     }
