@@ -18,6 +18,7 @@ pub mod gate;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod phone;
 pub mod relay;
 pub mod serve;
 pub mod storage;
