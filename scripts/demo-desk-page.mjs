@@ -150,9 +150,9 @@ class PageDesk {
     const path = (suffix) => join(this.shots, `${name}-${this.name}${suffix}.png`);
     await this.page.screenshot({ path: path('') });
     if (!dark) return;
-    await this.page.emulateMedia({ colorScheme: 'dark' });
+    await this.#id('theme').click();
     await this.page.screenshot({ path: path('-dark') });
-    await this.page.emulateMedia({ colorScheme: 'light' });
+    await this.#id('theme').click();
   }
 
   async finish() {

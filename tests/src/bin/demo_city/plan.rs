@@ -24,6 +24,8 @@ pub(crate) const CAPTAIN_COUNT: usize = 6;
 pub(crate) const FIRST_BLOCK: CatalogId = 1101;
 
 const MINUTE: i64 = 60_000;
+/// Between two petitions that a captain captures in a row.
+const BURST_GAP: std::ops::Range<i64> = 4 * MINUTE..14 * MINUTE;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 /// 02/01/2018 00:00 in Coatzacoalcos.
@@ -136,6 +138,7 @@ fn conflict_places(count: usize) -> Vec<usize> {
 /// Times and authors in order: captains bring an afternoon's petitions at once.
 fn arrivals(count: usize, dice: &mut Dice) -> Vec<(i64, Who)> {
     let mut gaps: Vec<(usize, Who)> = Vec::with_capacity(count);
+    let mut desk = Who::Desk(0);
     while gaps.len() < count {
         let gap = 20 + dice.below(180);
         let channel = CHANNELS[dice.weighted(CHANNELS.iter().map(|(_, weight)| *weight))].0;
@@ -143,23 +146,25 @@ fn arrivals(count: usize, dice: &mut Dice) -> Vec<(i64, Who)> {
             let captain = Who::Captain(dice.below(CAPTAIN_COUNT));
             gaps.push((gap, captain));
             gaps.extend((0..3 + dice.below(5)).map(|_| (0, captain)));
+            desk = Who::Desk(dice.below(DESKS));
         } else {
-            gaps.push((gap, Who::Desk(dice.below(DESKS))));
+            gaps.push((gap, desk));
         }
     }
     gaps.truncate(count);
     let sum = gaps.iter().map(|(gap, _)| gap).sum::<usize>().max(1);
-    let unit = (LAST_DAY - FROM) / i64::try_from(sum + 1).unwrap_or(i64::MAX);
+    // The bursts take time of their own, a few minutes for each petition.
+    let bursts = i64::try_from(count).unwrap_or(i64::MAX) * BURST_GAP.end * 2;
+    let unit = (LAST_DAY - DAY - FROM - bursts) / i64::try_from(sum).unwrap_or(i64::MAX);
     let mut at = FROM;
     let mut times = Vec::with_capacity(count);
     for (gap, who) in gaps {
-        let step = i64::try_from(gap).unwrap_or(0) * unit;
-        at += if step == 0 {
-            dice.between(4 * MINUTE, 14 * MINUTE)
-        } else {
-            step
+        at += match i64::try_from(gap) {
+            // Doubled, since a day's 24 hours are told in 12.
+            Ok(0) => 2 * dice.between(BURST_GAP.start, BURST_GAP.end),
+            gap => gap.unwrap_or(0) * unit,
         };
-        times.push((by_day(at).min(LAST_DAY - HOUR), who));
+        times.push((by_day(at), who));
     }
     times
 }
