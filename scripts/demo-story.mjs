@@ -123,7 +123,7 @@ async function afternoon(operator, newSupervisor) {
     assert.match(folio, /^SIAC-\d{6}$/);
     await operator.appears(folio, captured.title);
     await operator.picture('2-arrived-live');
-    return `${petition.custody_text} as ${folio}`;
+    return `${petition.custody_text} as ${folio}; the desk shows it`;
   });
   await step('the operator opens it', async () => {
     await operator.open(folio);
