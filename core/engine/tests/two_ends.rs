@@ -276,7 +276,9 @@ fn packs_among_live_changes_end_as_a_fresh_replica_does() {
     let a = crew(&mut world, 10, LIGHTS);
     world.connect(a);
     for (n, doc) in docs.iter().enumerate() {
-        (0..n + 1).for_each(|_| drop(world.step(a)));
+        for _ in 0..=n {
+            world.step(a);
+        }
         world.comment(o, *doc, "entretanto");
         world.pump(o);
     }
@@ -540,7 +542,12 @@ fn a_clone_in_session_that_is_overtaken_goes_on_in_the_same_session() {
 }
 
 /// Writes the document as it was before, as a bug that loses an accepted change would.
-fn lose_a_change(world: &mut World, i: usize, doc: DocId, before: &manzana_engine::replica::DocRow) {
+fn lose_a_change(
+    world: &mut World,
+    i: usize,
+    doc: DocId,
+    before: &manzana_engine::replica::DocRow,
+) {
     let now = world.row(i, doc).unwrap();
     let mut writes = vec![Write::Doc(Box::new(before.clone()))];
     for scope in &now.accepted_scopes {
@@ -633,6 +640,27 @@ fn held_work_is_kept_and_what_was_built_on_it_is_orphaned_and_replayed() {
 }
 
 #[test]
+fn work_signed_under_an_earlier_grant_is_delivered_before_and_after_new_work() {
+    let mut world = World::new(22);
+    let a = operator(&mut world);
+    let doc = world.capture(a, "Bache", LIGHTS).docs[0];
+    world.sync(a);
+    world.cut(a);
+    world.comment(a, doc, "con el permiso de ayer");
+    world.comment(a, doc, "también");
+    world.regrant(a, &[Scope::City, Scope::Block(4)]);
+    world.connect(a);
+    world.pump(a);
+    world.comment(a, doc, "con el de hoy");
+    world.pump(a);
+    assert!(world.is_connected(a));
+    assert_eq!(world.unanswered(a), []);
+    assert_eq!(world.comments(a, doc).len(), 3);
+    world.heal();
+    world.assert_all_whole();
+}
+
+#[test]
 fn an_act_on_twelve_petitions_is_all_or_nothing() {
     let mut world = World::new(21);
     let (a, o) = (crew(&mut world, 10, LIGHTS), operator(&mut world));
@@ -661,6 +689,13 @@ fn an_act_on_twelve_petitions_is_all_or_nothing() {
     let log = world.relay.log.len();
     world.heal();
     assert_eq!(world.relay.log.len(), log, "none of the twelve");
+    assert_eq!(
+        state(&world, a, &started),
+        IntentState::ToCorrect {
+            rule: Rule::OutOfScope,
+            field: None
+        }
+    );
     assert_eq!(world.to_correct(a), [started.intent]);
     for doc in &more {
         assert_eq!(world.row(o, *doc).unwrap().summary.status, Status::Pending);

@@ -108,6 +108,7 @@ impl<S: ReplicaStore> Replica<S> {
     fn next_push(&mut self) -> ReplicaResult<Option<Up>, S> {
         let meta = self.meta()?;
         let (device, incarnation) = (meta.device(), meta.incarnation);
+        let grant = meta.grant.id();
         if self.session.sent >= meta.last_n || self.session.sent >= self.session.have + PUSH_WINDOW
         {
             return Ok(None);
@@ -119,8 +120,9 @@ impl<S: ReplicaStore> Replica<S> {
             .map_err(ReplicaError::Store)?;
         let row = row.ok_or(ReplicaError::Damaged)?;
         self.session.sent = n;
-        if incarnation != self.session.spoken {
-            // The session speaks of an earlier incarnation: this chain brings its own context.
+        if incarnation != self.session.spoken || row.envelope.context.grant != grant {
+            // The session implies an earlier incarnation, or the grant of today: what was signed under
+            // another one brings its own context.
             return Ok(Some(self.offer(&row)));
         }
         let Envelope {
@@ -328,6 +330,9 @@ impl<S: ReplicaStore> Replica<S> {
             .filter(|a| a.incarnation == incarnation)
             .map(|a| a.n);
         self.session.have = latest.max().unwrap_or(0).max(self.session.have);
+        if !self.session.offered.is_empty() && self.session.carried.is_empty() {
+            self.load_carried()?;
+        }
         if seen >= self.session.acknowledged + ACKNOWLEDGE_EVERY {
             self.session.acknowledged = seen;
             self.session.queue.push(Up::Seen { answers: seen });
@@ -465,11 +470,12 @@ impl<S: ReplicaStore> Replica<S> {
         let mut staged = self.stage()?;
         if device != staged.meta.device() {
             staged.carried_answered(row, groups)?;
-        } else if groups.is_empty() && incarnation == staged.meta.incarnation {
-            // Out of turn: it is sent again in the next session.
-            return Ok(Ok(()));
+        } else if groups.is_empty() && incarnation != staged.meta.incarnation {
+            staged.taken_by_a_twin(&row, now)?;
         } else {
-            staged.own_carried_answered(&row, groups, now)?;
+            // What became of our own work is told by a signed receipt and by nothing else; what came
+            // out of turn is sent again in the next session.
+            return Ok(Ok(()));
         }
         let finished = staged.finish();
         self.commit(finished)?;
@@ -571,25 +577,16 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
-    /// What became of an envelope of ours that was offered with its own context.
-    fn own_carried_answered(
-        &mut self,
-        row: &EnvelopeRow,
-        mut groups: Vec<Answer>,
-        now: i64,
-    ) -> ReplicaResult<(), S> {
-        if groups.is_empty() {
-            // A twin's envelope stands in its place: do the intents again, as new.
-            let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
-            groups = vec![Answer::Orphaned { by: TWIN }; body.groups.len()];
-        }
+    /// A twin's envelope stands in the place of ours: its intents are done again, as new.
+    fn taken_by_a_twin(&mut self, row: &EnvelopeRow, now: i64) -> ReplicaResult<(), S> {
+        let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
         let (device, incarnation, n) = key_of(row);
         let answer = EnvelopeAnswer {
             no: 0,
             incarnation,
             n,
             hash: row.hash,
-            groups,
+            groups: vec![Answer::Orphaned { by: TWIN }; body.groups.len()],
         };
         self.answered(&device, &answer, now)
     }

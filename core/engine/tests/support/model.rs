@@ -128,7 +128,11 @@ impl Relay {
     }
 
     pub fn digest(&self, scope: &Scope) -> Hash {
-        self.digests.get(scope).cloned().unwrap_or_default().digest()
+        self.digests
+            .get(scope)
+            .cloned()
+            .unwrap_or_default()
+            .digest()
     }
 
     /// Takes an envelope in from whatever road: its answers, or `None` when it could not be taken.

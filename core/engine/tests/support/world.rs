@@ -192,7 +192,10 @@ impl World {
         let Self {
             devices, entropy, ..
         } = self;
-        devices[i].replica.capture(form, None, now, entropy).unwrap()
+        devices[i]
+            .replica
+            .capture(form, None, now, entropy)
+            .unwrap()
     }
 
     pub fn comment(&mut self, i: usize, doc: DocId, text: &str) -> Saved {
@@ -354,8 +357,9 @@ impl World {
             }
             Ask::Carry(envelope) => {
                 let groups = self.relay.take(&envelope).unwrap_or_default();
-                let hash = envelope.hash();
-                Some(Down::Carried { hash, groups })
+                let wire = self.devices[i].wire.as_ref().unwrap();
+                let (time, key) = (self.relay.time, &self.relay.key);
+                Some(wire.session.carried(&envelope, groups, time, key))
             }
             Ask::Seen(up_to) => {
                 self.relay.forget_answers(&device, up_to);
@@ -389,7 +393,10 @@ impl World {
             return false;
         };
         let down: Down = decode_frame(&bytes).unwrap();
-        if self.devices[i].swallow.is_some_and(|swallow| swallow(&down)) {
+        if self.devices[i]
+            .swallow
+            .is_some_and(|swallow| swallow(&down))
+        {
             return true;
         }
         self.devices[i].heard.push(down.clone());
@@ -499,7 +506,11 @@ impl World {
             assert_eq!(row.shown, None, "{context}");
             assert_eq!(row.summary, kept.summary, "{context}");
         }
-        assert_eq!(store.list().unwrap().len(), expected, "device {i} holds more");
+        assert_eq!(
+            store.list().unwrap().len(),
+            expected,
+            "device {i} holds more"
+        );
         for scope in &held {
             let ours = store.digest(scope).unwrap().digest();
             assert_eq!(ours, self.relay.digest(scope), "device {i}, scope {scope}");
@@ -515,7 +526,11 @@ impl World {
 
 pub fn comments(saved: &[u8]) -> Vec<String> {
     let view = Document::load(saved).unwrap().view().unwrap();
-    let mut texts: Vec<String> = view.comments.iter().map(|c| c.record.text.clone()).collect();
+    let mut texts: Vec<String> = view
+        .comments
+        .iter()
+        .map(|c| c.record.text.clone())
+        .collect();
     texts.sort();
     texts
 }
