@@ -112,10 +112,12 @@ pub fn user(UserCommand::Add(args): UserCommand) -> anyhow::Result<()> {
         password_hash,
         disabled: false,
     };
-    with_store(&args.city, async |_, store| match store.add_user(&row).await {
-        Ok(id) => Ok(println!("{id}")),
-        Err(StorageError::Exists) => bail!("the name {} is taken", row.name),
-        Err(error) => Err(error.into()),
+    with_store(&args.city, async |_, store| {
+        match store.add_user(&row).await {
+            Ok(id) => Ok(println!("{id}")),
+            Err(StorageError::Exists) => bail!("the name {} is taken", row.name),
+            Err(error) => Err(error.into()),
+        }
     })
 }
 
@@ -131,7 +133,14 @@ pub fn invite(args: InviteArgs) -> anyhow::Result<()> {
         let root = *city::open_root(config)?.public_key();
         let now = SystemClock.now_ms();
         let code = relay::invite(store, user.id, args.scopes, args.block, now).await?;
-        println!("{}", Invitation { relay: url, root, code });
+        println!(
+            "{}",
+            Invitation {
+                relay: url,
+                root,
+                code
+            }
+        );
         Ok(())
     })
 }
@@ -172,7 +181,9 @@ pub fn catalog(args: CatalogArgs) -> anyhow::Result<()> {
 
 fn read_password() -> anyhow::Result<String> {
     let mut password = String::new();
-    std::io::stdin().take(PASSWORD_BYTES).read_to_string(&mut password)?;
+    std::io::stdin()
+        .take(PASSWORD_BYTES)
+        .read_to_string(&mut password)?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -180,10 +191,15 @@ fn with_store(
     args: &CityArgs,
     work: impl AsyncFnOnce(&Config, &SqliteStore) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let flags =
-        Flags { data_dir: args.data_dir.clone(), sync_listen: None, console_listen: None };
+    let flags = Flags {
+        data_dir: args.data_dir.clone(),
+        sync_listen: None,
+        console_listen: None,
+    };
     let config = Config::load(args.config.as_deref(), &flags)?.config;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let store = city::open_store(&config)?;
         work(&config, &store).await

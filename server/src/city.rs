@@ -69,7 +69,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let clock = Arc::new(SystemClock);
     let program = std::env::current_exe().context("cannot find this program")?;
-    let parts = RelayParts { gate: gate(&program, config.gate.workers)?, keys, face: face(&config) };
+    let parts = RelayParts {
+        gate: gate(&program, config.gate.workers)?,
+        keys,
+        face: face(&config),
+    };
     let relay = Relay::start(store, clock.clone(), parts).await?;
     metrics.register(|registry| relay.metrics.register(registry));
     tracing::info!(

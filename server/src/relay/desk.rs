@@ -66,8 +66,11 @@ impl Relay {
             });
         }
         let _ = self.commits.send(Arc::clone(&committed));
-        let mut docs: Vec<&Arc<DocState>> =
-            committed.docs.iter().filter(|s| s.summary.doc_kind == DocKind::Petition).collect();
+        let mut docs: Vec<&Arc<DocState>> = committed
+            .docs
+            .iter()
+            .filter(|s| s.summary.doc_kind == DocKind::Petition)
+            .collect();
         docs.sort_unstable_by_key(|state| state.last_seq);
         for state in docs {
             match LiveRow::new(self.row(state)) {
@@ -101,14 +104,22 @@ impl Relay {
                 DocPriority::Risk => Priority::Risk,
             },
             created_at: summary.captured_at,
-            channel: summary.channel.as_ref().map(|c| c.name.clone()).unwrap_or_default(),
+            channel: summary
+                .channel
+                .as_ref()
+                .map(|c| c.name.clone())
+                .unwrap_or_default(),
             comments: summary.comments,
             seq: state.last_seq,
         }
     }
 
     async fn state(&self, id: DocId) -> Result<DocState, DeskError> {
-        self.store.docs(&[id]).await?.remove(&id).ok_or(DeskError::NotFound)
+        self.store
+            .docs(&[id])
+            .await?
+            .remove(&id)
+            .ok_or(DeskError::NotFound)
     }
 
     async fn read(&self, viewer: &Viewer, state: &DocState) -> Result<judge::Detail, DeskError> {
@@ -132,7 +143,10 @@ impl Relay {
         let users: Vec<UserId> = users.into_iter().collect();
         let users = self.store.users(&users).await?;
         let times = self.store.accepted_times(&id).await?;
-        let names = Names { users: &users, times: &times };
+        let names = Names {
+            users: &users,
+            times: &times,
+        };
         Ok(names.detail(self.row(&state), &read))
     }
 
@@ -147,15 +161,26 @@ impl Relay {
         let _turn = self.desks.lock().await;
         let user = self.user(viewer.user).await?;
         let desk = self.desk_device(&user, grant_role(viewer.role)).await?;
-        let seed = desk.desk_seed.ok_or_else(|| internal("a desk device without its key"))?;
+        let seed = desk
+            .desk_seed
+            .ok_or_else(|| internal("a desk device without its key"))?;
         let key = SecretKey::from_seed(seed);
         let record = self.next_record(&desk).await?;
-        if self.store.act_key(viewer.user, &request.key, record).await?.is_some() {
+        if self
+            .store
+            .act_key(viewer.user, &request.key, record)
+            .await?
+            .is_some()
+        {
             // The same key again: it was done.
             return Ok(());
         }
         let now = self.now();
-        let by = By { user: viewer.user, role: grant_role(viewer.role), at: now };
+        let by = By {
+            user: viewer.user,
+            role: grant_role(viewer.role),
+            at: now,
+        };
         let act = self.record_of(by, &request.act).await?;
         let heads: Vec<Hash> = request.heads.iter().copied().map(Hash).collect();
         let job = AuthorJob {
@@ -169,7 +194,9 @@ impl Relay {
             Ok(Reply::Authored(change)) => Vec::from(change),
             Ok(_) => return Err(internal("the gate answered something else")),
             Err(RelayError::Worker(_)) => {
-                return Err(DeskError::Conflict { reason: "unknown_heads" });
+                return Err(DeskError::Conflict {
+                    reason: "unknown_heads",
+                });
             }
             Err(error) => return Err(error.into()),
         };
@@ -185,26 +212,42 @@ impl Relay {
             n: chain.have + 1,
             device_time: now,
             city_head: self.head.borrow().seq,
-            groups: vec![vec![Entry { doc: state.doc, change }]],
+            groups: vec![vec![Entry {
+                doc: state.doc,
+                change,
+            }]],
             detached: Vec::new(),
         };
         let envelope = Box::new(Envelope::sign(context, &body, Vec::new(), &key));
         let (reply, answered) = oneshot::channel();
-        let submission = Submission { envelope, verified: true, reply };
-        self.submissions.send(submission).await.map_err(|_| internal("stopping"))?;
+        let submission = Submission {
+            envelope,
+            verified: true,
+            reply,
+        };
+        self.submissions
+            .send(submission)
+            .await
+            .map_err(|_| internal("stopping"))?;
         let answers = answered.await.map_err(|_| internal("stopping"))??;
         match answers.first() {
             Some(Answer::Accepted { .. }) => Ok(()),
             Some(Answer::Refused { rule, .. }) => Err(refusal(*rule)),
-            _ => Err(DeskError::Conflict { reason: "unknown_heads" }),
+            _ => Err(DeskError::Conflict {
+                reason: "unknown_heads",
+            }),
         }
     }
 
     async fn next_record(&self, desk: &DeviceRecord) -> Result<RecordId, DeskError> {
         let name = format!("{DESK_INTENT}{}", desk.id);
         let last = self.store.setting(&name).await?;
-        let number = last.and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
-        self.store.put_setting(&name, &(number + 1).to_be_bytes()).await?;
+        let number = last
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u32::from_be_bytes);
+        self.store
+            .put_setting(&name, &(number + 1).to_be_bytes())
+            .await?;
         Ok(RecordId::new(&desk.id, number))
     }
 
@@ -212,16 +255,20 @@ impl Relay {
         let event = |kind| Event::new(by, kind);
         Ok(Record::Event(match act {
             Act::Comment { text } => {
-                return Ok(Record::Comment(Comment { by, text: text.clone() }));
+                return Ok(Record::Comment(Comment {
+                    by,
+                    text: text.clone(),
+                }));
             }
             Act::Refer { agency, reason } => Event {
                 agency: Some(self.agency(*agency).await?),
                 note: reason.clone(),
                 ..event(EventKind::Referred)
             },
-            Act::NotApplicable { reason } => {
-                Event { reason: Some(reason.clone()), ..event(EventKind::NotApplicable) }
-            }
+            Act::NotApplicable { reason } => Event {
+                reason: Some(reason.clone()),
+                ..event(EventKind::NotApplicable)
+            },
             Act::FinalState { outcome, reason } => Event {
                 outcome: Some(match outcome {
                     Outcome::Done => fold::Outcome::Done,
@@ -234,7 +281,12 @@ impl Relay {
     }
 
     async fn agency(&self, id: u64) -> Result<CatalogRef, DeskError> {
-        let found = self.catalogs().await?.agencies.into_iter().find(|entry| entry.id == id);
+        let found = self
+            .catalogs()
+            .await?
+            .agencies
+            .into_iter()
+            .find(|entry| entry.id == id);
         let entry = found.ok_or(DeskError::Invalid { field: "agency" })?;
         let id = CatalogId::try_from(id).map_err(|_| DeskError::Invalid { field: "agency" })?;
         Ok(CatalogRef::new(id, entry.name))
@@ -248,17 +300,20 @@ const DESK_INCARNATION: u32 = 1;
 impl Desk for Relay {
     async fn list(&self, query: ListQuery) -> Result<ListPage, DeskError> {
         let before = match &query.cursor {
-            Some(cursor) => {
-                Some(cursor.parse().map_err(|_| DeskError::Invalid { field: "cursor" })?)
-            }
+            Some(cursor) => Some(
+                cursor
+                    .parse()
+                    .map_err(|_| DeskError::Invalid { field: "cursor" })?,
+            ),
             None => None,
         };
         let neighborhood = query.neighborhood.map(CatalogId::try_from).transpose();
         let filter = ListFilter {
             query: query.q,
             status: query.status.map(stored_filter),
-            neighborhood: neighborhood
-                .map_err(|_| DeskError::Invalid { field: "neighborhood" })?,
+            neighborhood: neighborhood.map_err(|_| DeskError::Invalid {
+                field: "neighborhood",
+            })?,
             before,
             limit: usize::from(query.limit),
         };
@@ -266,8 +321,15 @@ impl Desk for Relay {
         let seq = self.store.head().await?.seq;
         let docs = self.store.list(&filter).await?;
         let full = docs.len() == filter.limit;
-        let next = docs.last().filter(|_| full).map(|state| state.creation_seq.to_string());
-        Ok(ListPage { rows: docs.iter().map(|state| self.row(state)).collect(), next, seq })
+        let next = docs
+            .last()
+            .filter(|_| full)
+            .map(|state| state.creation_seq.to_string());
+        Ok(ListPage {
+            rows: docs.iter().map(|state| self.row(state)).collect(),
+            next,
+            seq,
+        })
     }
 
     async fn detail(&self, viewer: &Viewer, id: [u8; 16]) -> Result<Detail, DeskError> {
@@ -287,7 +349,9 @@ impl Desk for Relay {
 
     async fn catalogs(&self) -> Result<Catalogs, DeskError> {
         let stored = self.store.setting(CATALOGS).await?;
-        Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+        Ok(stored
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default())
     }
 
     async fn rows_since(&self, after_seq: u64, limit: usize) -> Result<RowsSince, DeskError> {
@@ -296,8 +360,13 @@ impl Desk for Relay {
             return Ok(RowsSince::TooOld { head });
         }
         let docs = self.store.changed_since(after_seq, limit).await?;
-        let petitions = docs.iter().filter(|s| s.summary.doc_kind == DocKind::Petition);
-        Ok(RowsSince::Rows { rows: petitions.map(|state| self.row(state)).collect(), head })
+        let petitions = docs
+            .iter()
+            .filter(|s| s.summary.doc_kind == DocKind::Petition);
+        Ok(RowsSince::Rows {
+            rows: petitions.map(|state| self.row(state)).collect(),
+            head,
+        })
     }
 
     fn live(&self) -> broadcast::Receiver<Arc<LiveRow>> {
@@ -322,9 +391,15 @@ impl Desk for Relay {
         &self,
         hash: &[u8; 32],
     ) -> Result<Option<(SessionRecord, UserRecord)>, DeskError> {
-        let Some(row) = self.store.session(&Hash(*hash)).await? else { return Ok(None) };
+        let Some(row) = self.store.session(&Hash(*hash)).await? else {
+            return Ok(None);
+        };
         let user = self.store.users(&[row.user]).await?.remove(&row.user);
-        let session = SessionRecord { hash: *hash, user: row.user, seen_ms: row.used_at };
+        let session = SessionRecord {
+            hash: *hash,
+            user: row.user,
+            seen_ms: row.used_at,
+        };
         Ok(user.and_then(console_user).map(|user| (session, user)))
     }
 
@@ -361,7 +436,11 @@ impl Names<'_> {
         Detail {
             description: read.description.clone(),
             kind: read.kind.as_ref().map(|kind| kind.name.clone()),
-            service: read.summary.service.as_ref().map(|service| service.name.clone()),
+            service: read
+                .summary
+                .service
+                .as_ref()
+                .map(|service| service.name.clone()),
             street: read.street.clone().unwrap_or_default(),
             cross1: read.cross1.clone().unwrap_or_default(),
             cross2: read.cross2.clone().unwrap_or_default(),
@@ -370,14 +449,30 @@ impl Names<'_> {
                 lon: f64::from(at.lon_e7) / 1e7,
                 accuracy_m: Some(f64::from(at.accuracy_m)),
             }),
-            heads: read.summary.heads.iter().map(|head| HexHash(head.0)).collect(),
+            heads: read
+                .summary
+                .heads
+                .iter()
+                .map(|head| HexHash(head.0))
+                .collect(),
             alternatives: read
                 .alternatives
                 .iter()
-                .map(|(field, values)| Alternative { field: field.clone(), values: values.clone() })
+                .map(|(field, values)| Alternative {
+                    field: field.clone(),
+                    values: values.clone(),
+                })
                 .collect(),
-            notes: read.comments.iter().map(|comment| self.comment(comment)).collect(),
-            conflict_sides: history.iter().filter(|e| sides.contains(&e.id)).cloned().collect(),
+            notes: read
+                .comments
+                .iter()
+                .map(|comment| self.comment(comment))
+                .collect(),
+            conflict_sides: history
+                .iter()
+                .filter(|e| sides.contains(&e.id))
+                .cloned()
+                .collect(),
             acts: acts(&read.allowed),
             history,
             row,
@@ -402,7 +497,10 @@ impl Names<'_> {
                 fold::Outcome::Done => Outcome::Done,
                 fold::Outcome::NotApplicable => Outcome::NotApplicable,
             }),
-            evidence: event.evidence.as_ref().map_or(0, |e| u32::try_from(e.len()).unwrap_or(0)),
+            evidence: event
+                .evidence
+                .as_ref()
+                .map_or(0, |e| u32::try_from(e.len()).unwrap_or(0)),
         }
     }
 
@@ -426,7 +524,9 @@ impl Names<'_> {
     }
 
     fn name(&self, user: UserId) -> String {
-        self.users.get(&user).map_or_else(|| format!("#{user}"), |user| user.display.clone())
+        self.users
+            .get(&user)
+            .map_or_else(|| format!("#{user}"), |user| user.display.clone())
     }
 }
 
@@ -499,10 +599,18 @@ fn stored_filter(filter: StatusFilter) -> StoredFilter {
 /// A refusal in the words that the console's catalog knows.
 fn refusal(rule: Rule) -> DeskError {
     match rule {
-        Rule::AlreadyFinal => DeskError::Conflict { reason: "already_final" },
-        Rule::AlreadyClosed => DeskError::Conflict { reason: "already_closed" },
-        Rule::InConflict => DeskError::Conflict { reason: "in_conflict" },
-        Rule::DocumentFull => DeskError::Conflict { reason: "document_full" },
+        Rule::AlreadyFinal => DeskError::Conflict {
+            reason: "already_final",
+        },
+        Rule::AlreadyClosed => DeskError::Conflict {
+            reason: "already_closed",
+        },
+        Rule::InConflict => DeskError::Conflict {
+            reason: "in_conflict",
+        },
+        Rule::DocumentFull => DeskError::Conflict {
+            reason: "document_full",
+        },
         Rule::RoleMayNot | Rule::OutOfScope => DeskError::Forbidden { rule: "role" },
         Rule::BadValue => DeskError::Invalid { field: "text" },
         other => internal(&format!("a desk act was refused: {other:?}")),

@@ -91,9 +91,14 @@ async fn authenticate(
     headers: &HeaderMap,
 ) -> Result<(DeviceRecord, Hello), Response> {
     let bad = || StatusCode::BAD_REQUEST.into_response();
-    let claim = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let claim = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let claim = claim.and_then(Claim::parse).ok_or_else(bad)?;
-    let hello = headers.get(HELLO).map(|value| value.as_bytes()).ok_or_else(bad)?;
+    let hello = headers
+        .get(HELLO)
+        .map(|value| value.as_bytes())
+        .ok_or_else(bad)?;
     if hello.len() > HELLO_BYTES * 4 / 3 {
         return Err(bad());
     }
@@ -103,7 +108,9 @@ async fn authenticate(
         StatusCode::SERVICE_UNAVAILABLE.into_response()
     })?;
     let record = record.filter(|record| record.desk_seed.is_none());
-    let Some(record) = record else { return Err(StatusCode::FORBIDDEN.into_response()) };
+    let Some(record) = record else {
+        return Err(StatusCode::FORBIDDEN.into_response());
+    };
     if record.revoked_at.is_some() {
         return Err(StatusCode::FORBIDDEN.into_response());
     }
@@ -113,7 +120,10 @@ async fn authenticate(
     if !proven || !relay.nonces.take(&record.id, &claim.nonce, now) {
         let nonce = BASE64URL_NOPAD.encode(&relay.nonces.issue(&record.id, now));
         let challenge = format!("Manzana nonce=\"{nonce}\"");
-        return Err((StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)])
+        return Err((
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, challenge)],
+        )
             .into_response());
     }
     let hello: Hello = decode_frame(&hello).map_err(|_| bad())?;

@@ -115,7 +115,11 @@ enum Decision {
 async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
     let mut batch = Batch::new(relay);
     for submission in submissions {
-        let Submission { envelope, verified, reply } = submission;
+        let Submission {
+            envelope,
+            verified,
+            reply,
+        } = submission;
         match batch.admit(envelope, verified).await {
             Ok(Admitted::Known(answers)) => drop(reply.send(Ok(answers))),
             Ok(Admitted::New(mut work)) => {
@@ -130,15 +134,23 @@ async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
 
 /// Judges the groups that waited for these changes.
 async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Vec<Hash> {
-    let Ok(waiting) = relay.store.waiting_for(&hashes).await else { return Vec::new() };
+    let Ok(waiting) = relay.store.waiting_for(&hashes).await else {
+        return Vec::new();
+    };
     let mut batch = Batch::new(relay);
     for group in waiting {
-        let Ok(envelope) = codec::decode::<Envelope>(&group.envelope) else { continue };
+        let Ok(envelope) = codec::decode::<Envelope>(&group.envelope) else {
+            continue;
+        };
         if let Ok(work) = batch.reopen(Box::new(envelope), group.group).await {
             batch.works.push(work);
         }
     }
-    if batch.works.is_empty() { Vec::new() } else { batch.finish().await }
+    if batch.works.is_empty() {
+        Vec::new()
+    } else {
+        batch.finish().await
+    }
 }
 
 enum Admitted {
@@ -211,7 +223,12 @@ impl<'r> Batch<'r> {
         n: u64,
         hash: &Hash,
     ) -> Result<Admitted, IntakeError> {
-        match self.relay.store.envelope_answers(device, *incarnation, n).await? {
+        match self
+            .relay
+            .store
+            .envelope_answers(device, *incarnation, n)
+            .await?
+        {
             Some((stored, answers)) if stored == *hash => Ok(Admitted::Known(answers)),
             // It is in this very batch: it will be answered when it is offered again.
             None => Err(IntakeError::Internal),
@@ -219,11 +236,7 @@ impl<'r> Batch<'r> {
         }
     }
 
-    async fn reopen(
-        &mut self,
-        envelope: Box<Envelope>,
-        group: usize,
-    ) -> Result<Work, IntakeError> {
+    async fn reopen(&mut self, envelope: Box<Envelope>, group: usize) -> Result<Work, IntakeError> {
         let body = envelope.peek().map_err(|_| IntakeError::Bad)?;
         let hash = envelope.hash();
         let mut work = self.open(envelope, body, hash, Some(group)).await?;
@@ -238,7 +251,11 @@ impl<'r> Batch<'r> {
         if let Some(known) = self.grants.get(device) {
             return Ok(known.clone());
         }
-        let record = self.relay.device(device).await?.ok_or(IntakeError::UnknownDevice)?;
+        let record = self
+            .relay
+            .device(device)
+            .await?
+            .ok_or(IntakeError::UnknownDevice)?;
         let granted = record
             .grant
             .open(&self.relay.keys.root().public())
@@ -292,7 +309,15 @@ impl<'r> Batch<'r> {
                 Some(Decision::Judge(peeked))
             })
             .collect();
-        Ok(Work { envelope, body, hash, facts, groups, resumes: false, reply: None })
+        Ok(Work {
+            envelope,
+            body,
+            hash,
+            facts,
+            groups,
+            resumes: false,
+            reply: None,
+        })
     }
 
     async fn finish(mut self) -> Vec<Hash> {
@@ -319,12 +344,20 @@ impl<'r> Batch<'r> {
 
     /// An actor belongs to the device and incarnation that used it first.
     async fn refuse_foreign_actors(&mut self) -> Result<(), IntakeError> {
-        let actors: Vec<Actor> = self.to_judge().flat_map(|(_, p)| p.iter().map(|p| p.actor)).collect();
+        let actors: Vec<Actor> = self
+            .to_judge()
+            .flat_map(|(_, p)| p.iter().map(|p| p.actor))
+            .collect();
         let mut bound = self.relay.store.actors(&actors).await?;
         for work in &mut self.works {
-            let place = (work.envelope.context.device, work.envelope.context.incarnation);
+            let place = (
+                work.envelope.context.device,
+                work.envelope.context.incarnation,
+            );
             for group in work.groups.iter_mut().flatten() {
-                let Decision::Judge(peeked) = group else { continue };
+                let Decision::Judge(peeked) = group else {
+                    continue;
+                };
                 let foreign = peeked.iter().any(|p| {
                     !p.actor.belongs_to(&place.0) || *bound.entry(p.actor).or_insert(place) != place
                 });
@@ -338,20 +371,29 @@ impl<'r> Batch<'r> {
     }
 
     async fn learn_fates(&mut self) -> Result<(), IntakeError> {
-        let deps: BTreeSet<Hash> =
-            self.to_judge().flat_map(|(_, p)| p.iter().flat_map(|p| p.deps.clone())).collect();
+        let deps: BTreeSet<Hash> = self
+            .to_judge()
+            .flat_map(|(_, p)| p.iter().flat_map(|p| p.deps.clone()))
+            .collect();
         let deps: Vec<Hash> = deps.into_iter().collect();
         let fates = self.relay.store.fates(&deps).await?;
-        self.dead = fates.into_iter().filter(|(_, f)| *f == Fate::Dead).map(|(h, _)| h).collect();
+        self.dead = fates
+            .into_iter()
+            .filter(|(_, f)| *f == Fate::Dead)
+            .map(|(h, _)| h)
+            .collect();
         Ok(())
     }
 
     fn to_judge(&self) -> impl Iterator<Item = (usize, &Vec<Peek>)> {
         self.works.iter().enumerate().flat_map(|(index, work)| {
-            work.groups.iter().flatten().filter_map(move |group| match group {
-                Decision::Judge(peeked) => Some((index, peeked)),
-                _ => None,
-            })
+            work.groups
+                .iter()
+                .flatten()
+                .filter_map(move |group| match group {
+                    Decision::Judge(peeked) => Some((index, peeked)),
+                    _ => None,
+                })
         })
     }
 
@@ -363,17 +405,26 @@ impl<'r> Batch<'r> {
             for (g, group) in work.groups.iter().enumerate() {
                 if matches!(group, Some(Decision::Judge(_))) {
                     places.push((w, g));
-                    touched.push(work.body.groups[g].iter().map(|e| e.doc).collect::<Vec<_>>());
+                    touched.push(
+                        work.body.groups[g]
+                            .iter()
+                            .map(|e| e.doc)
+                            .collect::<Vec<_>>(),
+                    );
                 }
             }
         }
         let ids: BTreeSet<DocId> = touched.iter().flatten().copied().collect();
         let ids: Vec<DocId> = ids.into_iter().collect();
         let stored = self.relay.store.docs(&ids).await?;
-        let saved: BTreeMap<DocId, Bytes> =
-            stored.into_iter().map(|(id, state)| (id, state.saved)).collect();
+        let saved: BTreeMap<DocId, Bytes> = stored
+            .into_iter()
+            .map(|(id, state)| (id, state.saved))
+            .collect();
         let sets = spread(split_by_documents(&touched));
-        let jobs = sets.iter().map(|set| self.judge_set(set, &places, &touched, &saved));
+        let jobs = sets
+            .iter()
+            .map(|set| self.judge_set(set, &places, &touched, &saved));
         let judged = futures_util::future::join_all(jobs).await;
         let mut docs = BTreeMap::new();
         let mut verdicts = BTreeMap::new();
@@ -384,7 +435,9 @@ impl<'r> Batch<'r> {
         }
         // In the order of arrival: what a refused group leaves dead, later ones are orphaned by.
         for (i, (w, g)) in places.iter().enumerate() {
-            let verdict = verdicts.remove(&i).unwrap_or(Outcome::Quarantined("lost".into()));
+            let verdict = verdicts
+                .remove(&i)
+                .unwrap_or(Outcome::Quarantined("lost".into()));
             self.settle(*w, *g, verdict);
         }
         Ok(docs)
@@ -392,11 +445,15 @@ impl<'r> Batch<'r> {
 
     fn settle(&mut self, w: usize, g: usize, outcome: Outcome) {
         let work = &mut self.works[w];
-        let Some(Decision::Judge(peeked)) = &work.groups[g] else { return };
+        let Some(Decision::Judge(peeked)) = &work.groups[g] else {
+            return;
+        };
         let changes: Vec<Hash> = peeked.iter().map(|p| p.hash).collect();
         let commit = match outcome {
             Outcome::Quarantined(detail) => GroupCommit::NotAccepted {
-                answer: Answer::Held { reason: HeldReason::Quarantined },
+                answer: Answer::Held {
+                    reason: HeldReason::Quarantined,
+                },
                 changes: changes.clone(),
                 detail: Some(detail),
             },
@@ -417,7 +474,10 @@ impl<'r> Batch<'r> {
                         .collect(),
                 ),
                 (None, _) => not_accepted(
-                    Answer::Refused { rule: Rule::BadChange, field: None },
+                    Answer::Refused {
+                        rule: Rule::BadChange,
+                        field: None,
+                    },
                     changes.clone(),
                 ),
             },
@@ -453,7 +513,10 @@ impl<'r> Batch<'r> {
                 docs: changed(judged.docs),
             });
         }
-        let mut out = JudgedSet { verdicts: Vec::new(), docs: BTreeMap::new() };
+        let mut out = JudgedSet {
+            verdicts: Vec::new(),
+            docs: BTreeMap::new(),
+        };
         for index in set {
             match self.ask(&docs, groups(&[*index])).await? {
                 Ok(mut judged) => {
@@ -478,7 +541,10 @@ impl<'r> Batch<'r> {
 
     fn job_group(&self, (w, g): (usize, usize)) -> JobGroup {
         let work = &self.works[w];
-        JobGroup { facts: work.facts.clone(), entries: work.body.groups[g].clone() }
+        JobGroup {
+            facts: work.facts.clone(),
+            entries: work.body.groups[g].clone(),
+        }
     }
 
     /// `Ok(Err(reason))` when the job itself is at fault.
@@ -489,15 +555,16 @@ impl<'r> Batch<'r> {
     ) -> Result<Result<Judged, String>, IntakeError> {
         let docs = docs
             .iter()
-            .map(|(doc, saved)| JobDoc { doc: *doc, saved: saved.to_vec().into() })
+            .map(|(doc, saved)| JobDoc {
+                doc: *doc,
+                saved: saved.to_vec().into(),
+            })
             .collect();
         match self.relay.ask(&Request::Judge(Job { docs, groups })).await {
             Ok(Reply::Judged(judged)) => Ok(Ok(judged)),
             Ok(_) => Err(IntakeError::Internal),
             Err(RelayError::Worker(reason)) => Ok(Err(reason)),
-            Err(RelayError::Gate(error)) if error.is_the_jobs_fault() => {
-                Ok(Err(error.to_string()))
-            }
+            Err(RelayError::Gate(error)) if error.is_the_jobs_fault() => Ok(Err(error.to_string())),
             Err(error) => {
                 tracing::error!(%error, "the gate does not answer");
                 Err(IntakeError::Internal)
@@ -506,7 +573,10 @@ impl<'r> Batch<'r> {
     }
 
     async fn commit(&mut self, docs: BTreeMap<DocId, Bytes>) -> Result<Vec<Hash>, IntakeError> {
-        let mut batch = CommitBatch { time: self.now, ..CommitBatch::default() };
+        let mut batch = CommitBatch {
+            time: self.now,
+            ..CommitBatch::default()
+        };
         let mut touched = Vec::new();
         for work in &mut self.works {
             let envelope = work.commit();
@@ -516,7 +586,9 @@ impl<'r> Batch<'r> {
                         touched.extend(entries.iter().map(|entry| entry.hash));
                         self.relay.metrics.accepted.inc_by(entries.len() as u64);
                     }
-                    GroupCommit::NotAccepted { answer, changes, .. } => {
+                    GroupCommit::NotAccepted {
+                        answer, changes, ..
+                    } => {
                         self.relay.metrics.not_accepted.inc();
                         if !matches!(answer, Answer::Waiting { .. }) {
                             touched.extend(changes);
@@ -526,7 +598,10 @@ impl<'r> Batch<'r> {
             }
             batch.envelopes.push(envelope);
         }
-        batch.docs = docs.into_iter().map(|(doc, saved)| DocWrite { doc, saved }).collect();
+        batch.docs = docs
+            .into_iter()
+            .map(|(doc, saved)| DocWrite { doc, saved })
+            .collect();
         let committed = self.relay.store.commit_batch(batch).await?;
         self.relay.metrics.batches.inc();
         self.relay.metrics.envelopes.inc_by(self.works.len() as u64);
@@ -561,11 +636,21 @@ impl Work {
         let mut parts = Vec::new();
         for part in std::mem::take(&mut self.envelope.parts) {
             if let Ok(Part { kind, doc, content }) = codec::decode::<Part>(&part) {
-                let name = (kind == PartKind::MaskedName)
-                    .then(|| String::from_utf8_lossy(&content).chars().take(120).collect());
+                let name = (kind == PartKind::MaskedName).then(|| {
+                    String::from_utf8_lossy(&content)
+                        .chars()
+                        .take(120)
+                        .collect()
+                });
                 let hash = Part::hash(&part);
                 let bytes = Bytes::from(Vec::from(part));
-                parts.push(PartCommit { hash, kind, doc, bytes, masked_name: name });
+                parts.push(PartCommit {
+                    hash,
+                    kind,
+                    doc,
+                    bytes,
+                    masked_name: name,
+                });
             }
         }
         let groups = self
@@ -594,11 +679,17 @@ fn refused(rule: Rule, changes: Vec<Hash>) -> Decision {
 }
 
 fn not_accepted(answer: Answer, changes: Vec<Hash>) -> GroupCommit {
-    GroupCommit::NotAccepted { answer, changes, detail: None }
+    GroupCommit::NotAccepted {
+        answer,
+        changes,
+        detail: None,
+    }
 }
 
 fn changed(docs: Vec<JobDoc>) -> BTreeMap<DocId, Bytes> {
-    docs.into_iter().map(|JobDoc { doc, saved }| (doc, Bytes::from(Vec::from(saved)))).collect()
+    docs.into_iter()
+        .map(|JobDoc { doc, saved }| (doc, Bytes::from(Vec::from(saved))))
+        .collect()
 }
 
 /// Joins small sets into a few jobs, so that a batch costs few round trips to the workers.

@@ -21,7 +21,9 @@ pub struct CityKeys {
 
 impl std::fmt::Debug for CityKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CityKeys").field("city", &self.city()).finish_non_exhaustive()
+        f.debug_struct("CityKeys")
+            .field("city", &self.city())
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,10 +80,13 @@ impl CityKeys {
 
 fn seed(path: &Path) -> Result<[u8; 32], TlsError> {
     if let Some(text) = tls::read_private(path)? {
-        let bytes = BASE64URL_NOPAD.decode(text.trim().as_bytes()).unwrap_or_default();
-        return bytes
-            .try_into()
-            .map_err(|_| TlsError::Content { path: path.to_owned(), what: "key" });
+        let bytes = BASE64URL_NOPAD
+            .decode(text.trim().as_bytes())
+            .unwrap_or_default();
+        return bytes.try_into().map_err(|_| TlsError::Content {
+            path: path.to_owned(),
+            what: "key",
+        });
     }
     let seed = tls::fresh_seed()?;
     tls::write_private(path, &format!("{}\n", BASE64URL_NOPAD.encode(&seed)))?;

@@ -33,9 +33,7 @@ pub use keys::CityKeys;
 use crate::clock::Clock;
 use crate::desk::LiveRow;
 use crate::gate::{GateError, GatePool};
-use crate::storage::{
-    Committed, DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow,
-};
+use crate::storage::{Committed, DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow};
 
 /// Envelopes waiting for the intake, all connections together.
 const SUBMISSIONS: usize = 1_024;
@@ -61,7 +59,11 @@ pub struct CityFace {
 impl CityFace {
     /// The folio as people write it.
     pub fn folio_text(&self, folio: u64) -> String {
-        format!("{}{folio:0width$}", self.folio_prefix, width = usize::from(self.folio_width))
+        format!(
+            "{}{folio:0width$}",
+            self.folio_prefix,
+            width = usize::from(self.folio_width)
+        )
     }
 }
 
@@ -107,7 +109,9 @@ pub struct Relay {
 
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Relay").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("Relay")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,14 +139,38 @@ pub struct RelayMetrics {
 impl RelayMetrics {
     /// Registers all of them.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
-        registry.register("relay_envelopes", "Envelopes taken in", self.envelopes.clone());
+        registry.register(
+            "relay_envelopes",
+            "Envelopes taken in",
+            self.envelopes.clone(),
+        );
         registry.register("relay_accepted", "Changes accepted", self.accepted.clone());
-        registry.register("relay_not_accepted", "Groups not accepted", self.not_accepted.clone());
-        registry.register("relay_quarantined", "Groups in quarantine", self.quarantined.clone());
+        registry.register(
+            "relay_not_accepted",
+            "Groups not accepted",
+            self.not_accepted.clone(),
+        );
+        registry.register(
+            "relay_quarantined",
+            "Groups in quarantine",
+            self.quarantined.clone(),
+        );
         registry.register("relay_batches", "Batches committed", self.batches.clone());
-        registry.register("relay_sessions", "Live sessions of devices", self.sessions.clone());
-        registry.register("relay_bytes_up", "Bytes from devices", self.bytes_up.clone());
-        registry.register("relay_bytes_down", "Bytes to devices", self.bytes_down.clone());
+        registry.register(
+            "relay_sessions",
+            "Live sessions of devices",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "relay_bytes_up",
+            "Bytes from devices",
+            self.bytes_up.clone(),
+        );
+        registry.register(
+            "relay_bytes_down",
+            "Bytes to devices",
+            self.bytes_down.clone(),
+        );
     }
 }
 
@@ -250,7 +278,8 @@ impl Relay {
 
     async fn user(&self, id: UserId) -> Result<UserRow, RelayError> {
         let user = self.store.users(&[id]).await?.remove(&id);
-        user.filter(|user| !user.disabled).ok_or(StorageError::Missing.into())
+        user.filter(|user| !user.disabled)
+            .ok_or(StorageError::Missing.into())
     }
 
     fn grant(
@@ -343,19 +372,27 @@ async fn watch_revocations(relay: std::sync::Weak<Relay>) {
     loop {
         every.tick().await;
         let Some(relay) = relay.upgrade() else { return };
-        let Ok(count) = relay.store.setting(REVOCATIONS).await else { continue };
+        let Ok(count) = relay.store.setting(REVOCATIONS).await else {
+            continue;
+        };
         if count == known {
             continue;
         }
         known = count;
         let open: Vec<DeviceId> = {
-            let sessions = relay.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let sessions = relay
+                .sessions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             sessions.keys().copied().collect()
         };
         for id in open {
             let revoked = relay.store.device(&id).await.ok().flatten();
             if revoked.is_some_and(|device| device.revoked_at.is_some()) {
-                let sessions = relay.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+                let sessions = relay
+                    .sessions
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 if let Some(open) = sessions.get(&id) {
                     open.send_replace(Some(session::Cut::Revoked));
                 }
@@ -376,8 +413,12 @@ pub async fn revoke(store: &dyn RelayStore, device: &DeviceId, now: i64) -> Resu
     store.device(device).await?.ok_or(StorageError::Missing)?;
     store.revoke_device(device, now).await?;
     let count = store.setting(REVOCATIONS).await?;
-    let count = count.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
-    store.put_setting(REVOCATIONS, &(count + 1).to_be_bytes()).await?;
+    let count = count
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_be_bytes);
+    store
+        .put_setting(REVOCATIONS, &(count + 1).to_be_bytes())
+        .await?;
     Ok(())
 }
 
@@ -401,7 +442,13 @@ pub async fn invite(
     getrandom::fill(&mut random).map_err(|_| RelayError::NoRandomness)?;
     let code = data_encoding::BASE32_NOPAD.encode(&random);
     let expires = now + INVITE_MINUTES * 60_000;
-    let invite = Invite { code_hash: invite_hash(&code), user, scopes, block, expires };
+    let invite = Invite {
+        code_hash: invite_hash(&code),
+        user,
+        scopes,
+        block,
+        expires,
+    };
     store.put_invite(&invite).await?;
     Ok(code)
 }

@@ -24,7 +24,10 @@ pub(super) struct Nonces {
 
 impl Nonces {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { key, used: Mutex::new(BTreeMap::new()) }
+        Self {
+            key,
+            used: Mutex::new(BTreeMap::new()),
+        }
     }
 
     pub(super) fn issue(&self, device: &DeviceId, now: i64) -> Vec<u8> {

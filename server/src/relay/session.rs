@@ -92,7 +92,10 @@ impl<'r> Driver<'r> {
             .grant
             .open(&relay.keys.root().public())
             .map_err(|_| StorageError::Damaged)?;
-        relay.store.answers_seen(&record.id, hello.answers_seen).await?;
+        relay
+            .store
+            .answers_seen(&record.id, hello.answers_seen)
+            .await?;
         let begun = Session::begin(
             hello,
             record.grant.clone(),
@@ -111,7 +114,12 @@ impl<'r> Driver<'r> {
                 return Ok(());
             }
         };
-        let mut driver = Self { relay, session, sink, commits };
+        let mut driver = Self {
+            relay,
+            session,
+            sink,
+            commits,
+        };
         for frame in first {
             if !driver.send(&frame).await {
                 return Ok(());
@@ -192,7 +200,10 @@ impl<'r> Driver<'r> {
             Ask::Submit(envelope) => self.submit(envelope, true, replies).await,
             Ask::Carry(envelope) => self.submit(envelope, false, replies).await,
             Ask::Seen(answers) => {
-                self.relay.store.answers_seen(&self.session.device(), answers).await?;
+                self.relay
+                    .store
+                    .answers_seen(&self.session.device(), answers)
+                    .await?;
             }
             Ask::Want(doc) => {
                 let frame = self.whole(doc).await?;
@@ -213,7 +224,11 @@ impl<'r> Driver<'r> {
     ) {
         let hash = (!own).then(|| envelope.hash());
         let (reply, answered) = oneshot::channel();
-        let submission = Submission { envelope, verified: own, reply };
+        let submission = Submission {
+            envelope,
+            verified: own,
+            reply,
+        };
         // Waits where the queue is full: the socket is not read meanwhile.
         let sent = self.relay.submissions.send(submission).await;
         if sent.is_ok() {
@@ -235,7 +250,10 @@ impl<'r> Driver<'r> {
             (Some(_), Err(_)) => None,
             (None, Err(IntakeError::Gap(chain))) => {
                 self.session.realign((chain.have, chain.hash));
-                let frame = Down::Gap { have: chain.have, have_hash: chain.hash };
+                let frame = Down::Gap {
+                    have: chain.have,
+                    have_hash: chain.hash,
+                };
                 (!self.send(&frame).await).then_some(End::Gone)
             }
             (None, Err(error)) => Some(End::Bye(match error {
@@ -264,18 +282,24 @@ impl<'r> Driver<'r> {
         if commit.answers.contains_key(&self.session.device()) {
             self.session.answers_arrived();
         }
-        let (Some(first), Some(last)) = (commit.rows.first(), commit.rows.last()) else { return };
+        let (Some(first), Some(last)) = (commit.rows.first(), commit.rows.last()) else {
+            return;
+        };
         if self.session.at() + 1 != first.seq {
             return;
         }
         let views: Vec<LogRowView<'_>> = commit.rows.iter().map(|row| view(row)).collect();
         let whole = |id: &DocId| {
-            commit.docs.iter().find(|state| state.doc == *id).map(|state| PackedDoc {
-                doc: state.doc,
-                creation_seq: state.creation_seq,
-                folio: state.folio,
-                saved: state.saved.to_vec().into(),
-            })
+            commit
+                .docs
+                .iter()
+                .find(|state| state.doc == *id)
+                .map(|state| PackedDoc {
+                    doc: state.doc,
+                    creation_seq: state.creation_seq,
+                    folio: state.folio,
+                    saved: state.saved.to_vec().into(),
+                })
         };
         if let Some(frame) = self.session.log(&views, last.seq, whole) {
             self.send(&frame).await;
@@ -287,7 +311,11 @@ impl<'r> Driver<'r> {
         match need {
             Need::Answers { after } => {
                 let device = self.session.device();
-                let answers = self.relay.store.answers_after(&device, after, ANSWERS).await?;
+                let answers = self
+                    .relay
+                    .store
+                    .answers_after(&device, after, ANSWERS)
+                    .await?;
                 let complete = answers.len() < ANSWERS;
                 let now = self.relay.now();
                 let key = self.relay.keys.relay();
@@ -298,9 +326,16 @@ impl<'r> Driver<'r> {
             }
             Need::Log { after } => self.catch_up(after).await,
             Need::Fill(fill) => {
-                let (docs, done) =
-                    self.relay.store.fill(&fill.scope, fill.before, FILL_BYTES).await?;
-                let before = docs.iter().map(|doc| doc.creation_seq).min().unwrap_or(fill.before);
+                let (docs, done) = self
+                    .relay
+                    .store
+                    .fill(&fill.scope, fill.before, FILL_BYTES)
+                    .await?;
+                let before = docs
+                    .iter()
+                    .map(|doc| doc.creation_seq)
+                    .min()
+                    .unwrap_or(fill.before);
                 match self.session.fill(pack_segment(&docs), before, done) {
                     Some(frame) => Ok(self.send(&frame).await),
                     None => Ok(true),
@@ -329,14 +364,18 @@ impl<'r> Driver<'r> {
         let (rows, to) = self.relay.store.log_after(&scopes, after, LOG_ROWS).await?;
         let entering: Vec<DocId> = rows
             .iter()
-            .filter(|row| row.moves.iter().any(|(_, step)| *step == crate::storage::Move::Enter))
+            .filter(|row| {
+                row.moves
+                    .iter()
+                    .any(|(_, step)| *step == crate::storage::Move::Enter)
+            })
             .map(|row| row.doc)
             .collect();
         let whole = self.packed(&entering).await?;
         let views: Vec<LogRowView<'_>> = rows.iter().map(view).collect();
-        let frame = self
-            .session
-            .log(&views, to, |id| whole.iter().find(|doc| doc.doc == *id).cloned());
+        let frame = self.session.log(&views, to, |id| {
+            whole.iter().find(|doc| doc.doc == *id).cloned()
+        });
         match frame {
             Some(frame) => Ok(self.send(&frame).await),
             None => Ok(true),
@@ -378,7 +417,10 @@ impl<'r> Driver<'r> {
     }
 
     async fn send_raw(&mut self, message: Message) -> bool {
-        matches!(tokio::time::timeout(WRITE, self.sink.send(message)).await, Ok(Ok(())))
+        matches!(
+            tokio::time::timeout(WRITE, self.sink.send(message)).await,
+            Ok(Ok(()))
+        )
     }
 }
 
