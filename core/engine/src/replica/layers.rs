@@ -128,7 +128,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         creation_seq: Option<Seq>,
         folio: Option<u64>,
     ) -> ReplicaResult<(), S> {
-        let summary = accepted.view()?.summary()?;
+        let summary = accepted.summary()?;
         let scopes = own_scopes(&self.held, summary.scopes());
         if let Some(old) = &old {
             for scope in &old.accepted_scopes {
@@ -187,10 +187,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 self.drop_doc(row.doc);
                 return Ok(());
             }
-            row.summary = shown.view()?.summary()?;
+            row.summary = shown.summary()?;
         } else {
             row.shown = Some(shown.save());
-            row.summary = shown.view()?.summary()?;
+            row.summary = shown.summary()?;
         }
         if row.accepted.is_some() && row.accepted_scopes.is_empty() && row.provisional == 0 {
             self.drop_doc(row.doc);

@@ -808,7 +808,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 }
             }
         }
-        let Ok(summary) = shown.view().and_then(|view| view.summary()) else {
+        let Ok(summary) = shown.summary() else {
             return Ok(());
         };
         if provisional == 0 || super::own_scopes(&self.held, summary.scopes()).is_empty() {
