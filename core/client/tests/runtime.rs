@@ -205,7 +205,10 @@ async fn a_garbage_frame_ends_the_session_only_and_attempts_do_not_spin() {
     client.start_sync();
     // A refusal and a session, then two sessions more.
     let three = upgrades.wait_for(|upgrades| *upgrades >= 4);
-    tokio::time::timeout(PATIENCE, three).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, three)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(
         begun.elapsed() >= Duration::from_millis(2 * 50),
         "{:?}",
