@@ -22,7 +22,7 @@ use manzana_engine::wire::Down;
 use world::{Seeded, World};
 
 const STEPS: usize = 200;
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 32;
 
 struct Run {
     world: World,
@@ -217,17 +217,6 @@ impl Run {
         for _ in 0..4 {
             self.world.heal();
         }
-        for i in 0..self.world.devices.len() {
-            let d = self.world.device(i);
-            let meta = self.world.devices[i].replica.meta().unwrap().clone();
-            let store = self.world.devices[i].replica.store();
-            for row in store.envelopes_from(&d, meta.incarnation, 1, 9999).unwrap().into_iter().chain(store.carried(&d, meta.incarnation, 9999).unwrap()) {
-                if row.answers.is_none() {
-                    eprintln!("DBG dev {i} own {} inc {} (cur {}) n {} last_n {} relay {:?} broken {:?} bye {:?}", row.envelope.context.device == d, row.envelope.context.incarnation, meta.incarnation, row.n, meta.last_n, self.world.relay.chain(row.envelope.context.device, row.envelope.context.incarnation).0, self.world.devices[i].broken, self.world.devices[i].bye);
-                    eprintln!("DBG   relay says {:?}", self.world.relay.take(&row.envelope));
-                }
-            }
-        }
         self.world.assert_all_whole();
         let kept = self.kept();
         for (text, docs) in &kept {
@@ -272,7 +261,7 @@ fn nothing_is_lost_and_all_end_equal_whatever_happens() {
     let asked = std::env::var("MANZANA_SEED").ok();
     let seeds: Vec<u64> = match asked.and_then(|seed| seed.parse().ok()) {
         Some(seed) => vec![seed],
-        None => (1..=std::env::var("N").ok().map_or(SEEDS, |n| n.parse().unwrap())).collect(),
+        None => (1..=SEEDS).collect(),
     };
     let mut failed = Vec::new();
     for seed in seeds {
