@@ -577,18 +577,30 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
-    /// A twin's envelope stands in the place of ours: its intents are done again, as new.
+    /// A twin's envelope stands in the place of ours. So none of that chain from here on can follow:
+    /// all of it is closed first, so that nothing is built on it, then its intents are done again.
     fn taken_by_a_twin(&mut self, row: &EnvelopeRow, now: i64) -> ReplicaResult<(), S> {
-        let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
         let (device, incarnation, n) = key_of(row);
-        let answer = EnvelopeAnswer {
-            no: 0,
-            incarnation,
-            n,
-            hash: row.hash,
-            groups: vec![Answer::Orphaned { by: TWIN }; body.groups.len()],
-        };
-        self.answered(&device, &answer, now)
+        let rows = self
+            .store()
+            .envelopes_from(&device, incarnation, n, usize::MAX)
+            .map_err(ReplicaError::Store)?;
+        let mut dead = Vec::new();
+        for row in rows.into_iter().filter(|row| row.answers.is_none()) {
+            let groups = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+            let groups = vec![Answer::Orphaned { by: TWIN }; groups.groups.len()];
+            self.note_answers(row.clone(), groups.clone());
+            dead.push((row, groups));
+        }
+        for (row, _) in &dead {
+            row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
+        }
+        for (row, groups) in &dead {
+            for (group, given) in groups.iter().enumerate() {
+                self.follow_up(row, group, given, now)?;
+            }
+        }
+        Ok(())
     }
 
     /// What became of somebody else's envelope that we offered.

@@ -73,6 +73,8 @@ pub struct Relay {
     numbers: BTreeMap<DeviceId, u64>,
     places: BTreeMap<Hash, Seq>,
     dead: BTreeSet<Hash>,
+    /// Envelopes that follow a twin's branch: nothing after them can be taken in.
+    astray: BTreeSet<Hash>,
     actors: BTreeMap<Actor, Chain>,
     waiting: Vec<(Chain, u64, usize)>,
     next_folio: u64,
@@ -95,6 +97,7 @@ impl Relay {
             numbers: BTreeMap::new(),
             places: BTreeMap::new(),
             dead: BTreeSet::new(),
+            astray: BTreeSet::new(),
             actors: BTreeMap::new(),
             waiting: Vec::new(),
             next_folio: 1455,
@@ -148,9 +151,16 @@ impl Relay {
         let hash = envelope.hash();
         if body.n <= have {
             let stored = &self.chains[&chain][body.n as usize - 1];
-            return (stored.hash == hash).then(|| stored.answers.clone());
+            if stored.hash == hash {
+                return Some(stored.answers.clone());
+            }
+            return self.bury(hash, body);
         }
-        if body.n != have + 1 || context.prev != last {
+        let astray = body.n == have + 1 && context.prev != last;
+        if astray || self.astray.contains(&context.prev) {
+            return self.bury(hash, body);
+        }
+        if body.n != have + 1 {
             return None;
         }
         let n = body.n;
@@ -168,6 +178,19 @@ impl Relay {
         self.wake();
         let stored = &self.chains[&chain][n as usize - 1];
         Some(stored.answers.clone())
+    }
+
+    /// A twin's envelope stands in the chain: these changes will never be in the log, and what was
+    /// built on them must be told so.
+    fn bury(&mut self, envelope: Hash, body: EnvelopeBody) -> Option<Vec<Answer>> {
+        self.astray.insert(envelope);
+        let entries: Vec<Entry> = body.groups.into_iter().flatten().collect();
+        let hashes = intake::peek(&entries).unwrap_or_default().into_iter();
+        let dead = hashes.map(|peek| peek.hash);
+        self.dead
+            .extend(dead.filter(|hash| !self.places.contains_key(hash)));
+        self.wake();
+        None
     }
 
     fn stored(&mut self, chain: Chain, n: u64) -> &mut Stored {
