@@ -114,7 +114,10 @@ pub fn user(UserCommand::Add(args): UserCommand) -> anyhow::Result<()> {
     };
     with_store(&args.city, async |_, store| {
         match store.add_user(&row).await {
-            Ok(id) => Ok(println!("{id}")),
+            Ok(id) => {
+                println!("{id}");
+                Ok(())
+            }
             Err(StorageError::Exists) => bail!("the name {} is taken", row.name),
             Err(error) => Err(error.into()),
         }

@@ -18,6 +18,7 @@ pub mod http;
 mod intake;
 pub mod logging;
 pub mod metrics;
+pub mod phone;
 pub mod relay;
 pub mod serve;
 pub mod storage;

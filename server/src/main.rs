@@ -29,6 +29,8 @@ enum Command {
     Revoke(admin::RevokeArgs),
     /// Import the catalogs of agencies and neighborhoods.
     Catalog(admin::CatalogArgs),
+    /// A device in the terminal.
+    Phone(manzana_server::phone::PhoneArgs),
     /// Judges changes in a process of its own; started by the relay, not by people.
     #[command(hide = true)]
     GateWorker,
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         // Before any runtime: the worker's limits count every thread.
         Command::GateWorker => return gate::worker_main(),
+        Command::Phone(args) => return manzana_server::phone::run(args),
         Command::Serve(args) => serve(args),
         Command::User(command) => admin::user(command),
         Command::Invite(args) => admin::invite(args),

@@ -6,7 +6,7 @@
 //! the filters and the report. A second binary would be installed beside the real one, an example
 //! is not built by `cargo test --test`, and under the usual harness the worker's standard output
 //! would carry the harness's words between the frames.
-
+#![allow(clippy::disallowed_methods)] // Makes documents as a stranger would, with actors of its own.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../core/engine/tests/support/attacks.rs"]

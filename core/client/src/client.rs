@@ -9,8 +9,8 @@ use manzana_engine::envelope::Envelope;
 use manzana_engine::fold::EventKind;
 use manzana_engine::grant::Role;
 use manzana_engine::ids::{DocId, Hash, RecordId};
-use manzana_engine::intent::{Edit, Intent, NewPetition, RecordDraft};
-use manzana_engine::record::{CatalogRef, Record};
+use manzana_engine::intent::{Edit, Intent, NewPetition};
+use manzana_engine::record::CatalogRef;
 use manzana_engine::replica::{IntentState, ReplicaStore as _, Saved};
 use manzana_engine::seal::{Entropy as _, Petitioner};
 use minicbor::{Decode, Encode};
@@ -427,21 +427,6 @@ fn waiting(state: &State, id: &RecordId) -> Result<Intent, ClientError> {
 
 fn resend(state: &mut State, id: &RecordId) -> Result<Saved, ClientError> {
     let intent = waiting(state, id)?;
-    let (replica, entropy) = state.replica()?;
-    let now = now_ms();
-    let saved = match intent {
-        Intent::Capture { petition, .. } if petition.petitioner.is_some() => {
-            return Err(ClientError::NeedsPetitioner);
-        }
-        Intent::Capture { petition, .. } => replica.capture(petition, None, now, entropy)?,
-        Intent::Add { docs, records } => {
-            let records: Vec<Record> = records.iter().filter_map(RecordDraft::record).collect();
-            replica.add(&docs, &records, now)?
-        }
-        Intent::Correct { doc, edits } => replica.correct(doc, edits, now)?,
-        _ => return Err(ClientError::Internal("an intent of a newer program")),
-    };
-    // A crash between the two leaves it in the list although it was sent: shown twice, never lost.
-    replica.close_correction(id)?;
-    Ok(saved)
+    let (replica, _) = state.replica()?;
+    Ok(replica.resend(id, intent, now_ms())?)
 }

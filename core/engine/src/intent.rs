@@ -151,7 +151,10 @@ pub enum Intent {
         by: By,
         /// The form.
         #[n(1)]
-        petition: NewPetition,
+        petition: Box<NewPetition>,
+        /// The own envelope (incarnation, place) that carries its sealed parts: referred to, never copied.
+        #[n(2)]
+        sealed_in: Option<(u32, u64)>,
     },
     /// The same records in each of the documents (twelve lamps, one act).
     #[n(1)]

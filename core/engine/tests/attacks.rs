@@ -1,5 +1,5 @@
 //! Every attack known against Automerge 0.12, and every limit, is answered by its name.
-
+#![allow(clippy::disallowed_methods)] // Makes documents as a stranger would, with actors of its own.
 #![allow(clippy::unwrap_used)]
 
 mod support {

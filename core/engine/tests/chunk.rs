@@ -1,5 +1,5 @@
 //! The decoder reads what Automerge writes, and reads it as Automerge does.
-
+#![allow(clippy::disallowed_methods)] // Makes documents as a stranger would, with actors of its own.
 #![allow(clippy::unwrap_used)]
 
 mod support {

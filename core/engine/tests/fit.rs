@@ -1,6 +1,6 @@
 //! What decodes and fits its document can be applied, saved and loaded; what does not fit is
 //! named.
-
+#![allow(clippy::disallowed_methods)] // Makes documents as a stranger would, with actors of its own.
 #![allow(clippy::unwrap_used)]
 
 mod support {

@@ -428,7 +428,7 @@ pub fn author(job: &AuthorJob) -> Result<Vec<u8>, DocumentError> {
 pub fn detail(job: &ReadJob) -> Result<Detail, DocumentError> {
     let document = Document::load(&job.saved)?;
     let view = document.view()?;
-    Ok(Detail::of(&document, &view, &job.facts)?)
+    Detail::of(&document, &view, &job.facts)
 }
 
 impl Detail {

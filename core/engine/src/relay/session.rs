@@ -390,7 +390,7 @@ impl Session {
             self.digested = self.digested.filter(|last| to < last + DIGEST_EVERY);
         }
         // A position is worth a frame of its own only now and then: the device asks from its own.
-        (!items.is_empty()).then(|| Down::Log { to: self.at, items })
+        (!items.is_empty()).then_some(Down::Log { to: self.at, items })
     }
 
     fn item(

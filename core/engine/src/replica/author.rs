@@ -1,5 +1,6 @@
 //! Authoring: an intent becomes changes, one envelope, and one atomic commit.
 
+use super::layers::contents_of;
 use super::staged::{Finished, Staged};
 use super::{Change, DocRow, EnvelopeRow, IntentRow, IntentState, Meta, Replica, ReplicaError};
 use super::{ReplicaResult, ReplicaStore};
@@ -55,7 +56,11 @@ impl<S: ReplicaStore> Replica<S> {
             contents.push((PartKind::MaskedName, person.masked_name().into_bytes()));
         }
         let by = author_of(&staged.meta, now);
-        let intent = Intent::Capture { by, petition };
+        let intent = Intent::Capture {
+            by,
+            petition: Box::new(petition),
+            sealed_in: None,
+        };
         let docs = staged.write(record, &intent, contents, now)?;
         let finished = staged.finish();
         self.keep(finished, record, docs)
@@ -117,6 +122,36 @@ impl<S: ReplicaStore> Replica<S> {
         self.write(&Intent::Correct { doc, edits }, now)
     }
 
+    /// Sends an intent that waits in "Por corregir" again, corrected: under the same record id, with the
+    /// sealed data that its first envelope carried.
+    ///
+    /// # Errors
+    /// As [`Replica::capture`]; it then goes on waiting.
+    pub fn resend(
+        &mut self,
+        id: &RecordId,
+        mut corrected: Intent,
+        now: i64,
+    ) -> ReplicaResult<Saved, S> {
+        let mut staged = self.stage()?;
+        let row = staged.intent(id)?;
+        let row = row.filter(|row| matches!(row.state, IntentState::ToCorrect { .. }));
+        row.ok_or(ReplicaError::UnknownDocument)?;
+        let mut contents = Vec::new();
+        if let Intent::Capture { sealed_in, .. } = &mut corrected
+            && let Some((incarnation, n)) = sealed_in.take()
+        {
+            let device = staged.meta.device();
+            let envelope = staged.envelope((device, incarnation, n))?;
+            contents = envelope.as_ref().map(contents_of).unwrap_or_default();
+        }
+        staged.meta.actor = staged.meta.actor.wrapping_add(1);
+        let docs = staged.write(*id, &corrected, contents, now)?;
+        staged.changed(Change::ToCorrect);
+        let finished = staged.finish();
+        self.keep(finished, *id, docs)
+    }
+
     /// Closes an intent that waits in "Por corregir": the person corrected and sent it again, or
     /// gives it up.
     ///
@@ -175,7 +210,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
             rows: Vec::new(),
         };
         match intent {
-            Intent::Capture { by, petition } => {
+            Intent::Capture { by, petition, .. } => {
                 let event = Event::new(*by, EventKind::Recorded);
                 let (document, doc, made) = Document::create_petition(actor, id, petition, event)?;
                 let change = decoded(&made)?;
@@ -253,6 +288,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let envelope = Envelope::sign(context, &body, parts, &meta.key());
         let hash = envelope.hash();
         (meta.last_n, meta.last_hash) = (body.n, hash);
+        let mut intent = intent.clone();
+        if let Intent::Capture { sealed_in, .. } = &mut intent {
+            *sealed_in = (!body.detached.is_empty()).then_some((meta.incarnation, body.n));
+        }
         let state = IntentState::Pending {
             incarnation: meta.incarnation,
             n: body.n,
@@ -267,7 +306,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         });
         self.put_intent(IntentRow {
             id,
-            intent: codec::encode(intent),
+            intent: codec::encode(&intent),
             state,
             docs: docs.clone(),
         });

@@ -272,7 +272,7 @@ pub(super) fn hash_of(raw: &[u8]) -> Option<Hash> {
         .map(|change| Hash(change.hash))
 }
 
-fn contents_of(row: &EnvelopeRow) -> Vec<(PartKind, Vec<u8>)> {
+pub(super) fn contents_of(row: &EnvelopeRow) -> Vec<(PartKind, Vec<u8>)> {
     let parts = row.envelope.parts.iter();
     parts
         .filter_map(|part| codec::decode::<Part>(part).ok())

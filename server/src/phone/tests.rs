@@ -1,0 +1,1 @@
+//! Flags to intents, rules to words, and two processes on one folder.
