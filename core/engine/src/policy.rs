@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 
-use crate::document::{PetitionView, SCHEMA, field};
+use crate::document::{CatalogItem, CatalogView, PetitionView, SCHEMA, field};
 use crate::fold::{EventKind, Outcome, Status};
 use crate::gate::chunk::{Action, DecodedChange, Key, Obj, Op, OpId, Value};
 use crate::grant::{Role, Scope};
@@ -145,9 +145,91 @@ pub fn check(
         return Err(Rule::ForeignActor.into());
     }
     match before {
+        None if creates_catalog(change) => check_new_catalog(facts, change),
         None => check_creation(facts, change),
         Some(view) => check_update(facts, view, change),
     }
+}
+
+/// Judges one change of a catalog: the administration puts whole entries, over exactly those it saw.
+///
+/// # Errors
+/// The denial.
+pub fn check_catalog(
+    facts: &Facts,
+    before: &CatalogView,
+    change: &DecodedChange,
+) -> Result<(), Denial> {
+    if !change.actor.as_bytes().starts_with(&facts.device.tag()) {
+        return Err(Rule::ForeignActor.into());
+    }
+    if facts.role != Role::Administrator {
+        return Err(Rule::RoleMayNot.into());
+    }
+    for op in &change.ops {
+        let key = map_key(op)?;
+        let nothing = Vec::new();
+        let visible = before.visible.get(key).unwrap_or(&nothing);
+        if op.obj != Obj::Id(before.map) {
+            return deny(Rule::ForbiddenOperation, key);
+        }
+        if op.pred != *visible {
+            return deny(Rule::BlindWrite, key);
+        }
+        check_item(op, key)?;
+    }
+    Ok(())
+}
+
+fn check_item(op: &Op, key: &str) -> Result<(), Denial> {
+    let Value::Bytes(bytes) = put(op, key)? else {
+        return deny(Rule::BadValue, key);
+    };
+    match crate::codec::decode::<CatalogItem>(bytes) {
+        Ok(item) if item.id.to_string() == key && item.name.len() <= 200 => Ok(()),
+        _ => deny(Rule::BadValue, key),
+    }
+}
+
+/// A new catalog: its kind, its name, its entries, by the administration.
+fn check_new_catalog(facts: &Facts, change: &DecodedChange) -> Result<(), Denial> {
+    if facts.role != Role::Administrator {
+        return Err(Rule::RoleMayNot.into());
+    }
+    let mut items = None;
+    let mut seen = BTreeSet::new();
+    for op in &change.ops {
+        let name = map_key(op)?;
+        if !op.pred.is_empty() {
+            return deny(Rule::ForbiddenOperation, name);
+        }
+        match &op.obj {
+            Obj::Root if !seen.insert(name) => return deny(Rule::ForbiddenOperation, name),
+            Obj::Root if name == field::ITEMS && op.action == Action::MakeMap => {
+                items = Some(op.id)
+            }
+            Obj::Root if name == field::NAME => match put(op, name)? {
+                Value::Str(text) if text.len() <= 100 => {}
+                _ => return deny(Rule::BadValue, name),
+            },
+            Obj::Root if name == field::DOC => {}
+            Obj::Root if name == field::SCHEMA => check_field(facts, name, put(op, name)?)?,
+            Obj::Id(object) if items == Some(*object) => check_item(op, name)?,
+            _ => return deny(Rule::ForbiddenOperation, name),
+        }
+    }
+    match items.is_some() && seen.contains(field::NAME) && seen.contains(field::SCHEMA) {
+        true => Ok(()),
+        false => Err(Rule::BadValue.into()),
+    }
+}
+
+fn creates_catalog(change: &DecodedChange) -> bool {
+    change.ops.iter().any(|op| {
+        op.obj == Obj::Root
+            && op.key == Key::Map(field::DOC.to_owned())
+            && op.action == Action::Put(Value::Str("catalog".to_owned()))
+    })
 }
 
 fn check_creation(facts: &Facts, change: &DecodedChange) -> Result<(), Denial> {

@@ -34,7 +34,7 @@ JSON (--json): one document on standard output; `sync --watch` prints one object
 PETITION: doc, folio, provisional_folio, title, status, status_text, unconfirmed, conflict, review,
 final, accepted, custody (on_this_phone, copied_to_another, received, accepted_by_agency),
 custody_text, unsent, captured_here, captured_at, location, priority, channel, service, neighborhood,
-agencies[], comments. Catalog entries are {id, name}; times are milliseconds UTC.
+agencies[], comment_count. Catalog entries are {id, name}; times are milliseconds UTC.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not allowed, 4 not everything was sent in time.";
 

@@ -44,7 +44,7 @@ pub(super) fn petition(petition: &Petition, center: &str) -> Value {
         "service": summary.service.as_ref().map(reference),
         "neighborhood": summary.neighborhood.as_ref().map(reference),
         "agencies": agencies,
-        "comments": summary.comments,
+        "comment_count": summary.comments,
     })
 }
 
@@ -128,7 +128,6 @@ pub(super) fn detail(detail: &PetitionDetail, now: i64) -> Value {
     });
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
-        value.insert("comment_count".to_owned(), json!(view.comments.len()));
     }
     value
 }

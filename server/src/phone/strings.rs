@@ -272,7 +272,7 @@ pub(super) fn refused(reason: Rule, name: Option<&str>) -> String {
 
 pub(super) fn connection(connection: Connection) -> &'static str {
     match connection {
-        Connection::Stopped => "Sin conexión pedida",
+        Connection::Stopped => "Sin conectar",
         Connection::Offline => "Sin señal; se intentará de nuevo",
         Connection::Connecting => "Conectando",
         Connection::Online => "Conectado",

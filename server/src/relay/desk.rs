@@ -161,10 +161,6 @@ impl Relay {
         let _turn = self.desks.lock().await;
         let user = self.user(viewer.user).await?;
         let desk = self.desk_device(&user, grant_role(viewer.role)).await?;
-        let seed = desk
-            .desk_seed
-            .ok_or_else(|| internal("a desk device without its key"))?;
-        let key = SecretKey::from_seed(seed);
         let record = self.next_record(&desk).await?;
         if self
             .store
@@ -200,6 +196,25 @@ impl Relay {
             }
             Err(error) => return Err(error.into()),
         };
+        match self.append_as(&desk, state.doc, change).await?.first() {
+            Some(Answer::Accepted { .. }) => Ok(()),
+            Some(Answer::Refused { rule, .. }) => Err(refusal(*rule)),
+            _ => Err(DeskError::Conflict {
+                reason: "unknown_heads",
+            }),
+        }
+    }
+
+    /// Takes a change in as the next envelope of a desk device. The caller holds the desks' turn.
+    pub(super) async fn append_as(
+        &self,
+        desk: &DeviceRecord,
+        doc: DocId,
+        change: Vec<u8>,
+    ) -> Result<Vec<Answer>, DeskError> {
+        let seed = desk
+            .desk_seed
+            .ok_or_else(|| internal("a desk device without its key"))?;
         let chain = self.store.chain(&desk.id, DESK_INCARNATION).await?;
         let context = ChainContext {
             city: self.keys.city(),
@@ -210,14 +225,12 @@ impl Relay {
         };
         let body = EnvelopeBody {
             n: chain.have + 1,
-            device_time: now,
+            device_time: self.now(),
             city_head: self.head.borrow().seq,
-            groups: vec![vec![Entry {
-                doc: state.doc,
-                change,
-            }]],
+            groups: vec![vec![Entry { doc, change }]],
             detached: Vec::new(),
         };
+        let key = SecretKey::from_seed(seed);
         let envelope = Box::new(Envelope::sign(context, &body, Vec::new(), &key));
         let (reply, answered) = oneshot::channel();
         let submission = Submission {
@@ -229,14 +242,7 @@ impl Relay {
             .send(submission)
             .await
             .map_err(|_| internal("stopping"))?;
-        let answers = answered.await.map_err(|_| internal("stopping"))??;
-        match answers.first() {
-            Some(Answer::Accepted { .. }) => Ok(()),
-            Some(Answer::Refused { rule, .. }) => Err(refusal(*rule)),
-            _ => Err(DeskError::Conflict {
-                reason: "unknown_heads",
-            }),
-        }
+        Ok(answered.await.map_err(|_| internal("stopping"))??)
     }
 
     async fn next_record(&self, desk: &DeviceRecord) -> Result<RecordId, DeskError> {
@@ -617,6 +623,6 @@ fn refusal(rule: Rule) -> DeskError {
     }
 }
 
-fn internal(what: &str) -> DeskError {
+pub(super) fn internal(what: &str) -> DeskError {
     DeskError::Internal(what.to_owned().into())
 }

@@ -15,6 +15,7 @@ use manzana_engine::grant::GrantBody;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash};
 use manzana_engine::policy::{Facts, Rule};
 use manzana_engine::relay::intake::{Peek, answer, peek, split_by_documents};
+use manzana_engine::summary::DocKind;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Relay, RelayError};
@@ -468,8 +469,9 @@ impl<'r> Batch<'r> {
                             hash: accepted.hash,
                             change: entry.change.clone().into(),
                             actor: accepted.actor,
+                            issues_folio: accepted.created
+                                && accepted.summary.doc_kind == DocKind::Petition,
                             summary: accepted.summary,
-                            issues_folio: accepted.created,
                         })
                         .collect(),
                 ),

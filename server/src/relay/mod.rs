@@ -8,6 +8,7 @@
 //! Invariants: nothing is answered before it is durable; documents are opened only in the gate's
 //! workers; every queue is bounded; a session that cannot keep up is cut and resumes.
 
+mod catalogs;
 mod desk;
 mod http;
 mod intake;
@@ -214,7 +215,7 @@ impl Relay {
             metrics: RelayMetrics::default(),
         });
         tokio::spawn(intake::run(Arc::downgrade(&relay), queue));
-        tokio::spawn(watch_revocations(Arc::downgrade(&relay)));
+        tokio::spawn(watch_settings(Arc::downgrade(&relay)));
         Ok(relay)
     }
 
@@ -364,14 +365,17 @@ impl Relay {
     }
 }
 
-/// Cuts the sessions of devices that another process (the command line) revoked. One small read every
-/// two seconds: revocation reaches open sockets within five.
-async fn watch_revocations(relay: std::sync::Weak<Relay>) {
+/// Looks at what another process (the command line) changes: revoked devices, whose sessions are cut
+/// within five seconds, and imported catalogs, which are published to every device. Two small reads
+/// every two seconds.
+async fn watch_settings(relay: std::sync::Weak<Relay>) {
     let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
     let mut known: Option<Vec<u8>> = None;
+    let mut published: Option<Vec<u8>> = None;
     loop {
         every.tick().await;
         let Some(relay) = relay.upgrade() else { return };
+        relay.publish_catalogs(&mut published).await;
         let Ok(count) = relay.store.setting(REVOCATIONS).await else {
             continue;
         };

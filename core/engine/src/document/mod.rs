@@ -4,8 +4,10 @@
 //! ones. Changes are made with the actor that the caller names, without clocks (the Automerge time is
 //! always 0) and never through `isolate`, `transaction_at` or `fork`, which invent actors of their own.
 
+mod catalog;
 mod view;
 
+pub use catalog::{CatalogItem, CatalogView};
 pub use view::{FieldValues, PetitionView, RecordEntry};
 
 use automerge::transaction::{CommitOptions, Transactable};

@@ -313,7 +313,7 @@ fn read_records(
     }
 }
 
-fn all<'d>(
+pub(super) fn all<'d>(
     doc: &'d Automerge,
     at: Option<&[ChangeHash]>,
     object: &ObjId,
@@ -328,7 +328,7 @@ fn all<'d>(
 
 /// The operation behind an object's or a value's id; `None` for the root and for actors that are not
 /// ours (the gate lets none in).
-fn op_id(id: &ObjId) -> Option<OpId> {
+pub(super) fn op_id(id: &ObjId) -> Option<OpId> {
     match id {
         ObjId::Root => None,
         ObjId::Id(counter, actor, _) => Some(OpId {
@@ -339,17 +339,17 @@ fn op_id(id: &ObjId) -> Option<OpId> {
 }
 
 /// The change graph of a document, as far as reading needs it.
-struct History {
+pub(super) struct History {
     hashes: Vec<Hash>,
     parents: Vec<Vec<usize>>,
     /// (actor, last operation) → (first operation, index): finds an operation's change.
     spans: BTreeMap<(ActorBytes, u64), (u64, usize)>,
-    max_op: u64,
-    included: u32,
+    pub(super) max_op: u64,
+    pub(super) included: u32,
 }
 
 impl History {
-    fn of(doc: &Automerge, at: Option<&[ChangeHash]>) -> Self {
+    pub(super) fn of(doc: &Automerge, at: Option<&[ChangeHash]>) -> Self {
         let mut history = Self {
             hashes: Vec::new(),
             parents: Vec::new(),

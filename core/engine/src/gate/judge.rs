@@ -10,14 +10,14 @@ use minicbor::{Decode, Encode};
 
 use super::chunk::{self, DecodedChange};
 use crate::codec;
-use crate::document::{Document, DocumentError, PetitionView, field};
+use crate::document::{CatalogItem, Document, DocumentError, PetitionView, field};
 use crate::fold::EventKind;
 use crate::ids::{Actor, DocId, Hash, RecordId};
 use crate::intent::RecordDraft;
 use crate::limits::{DOC_ACTORS, DOC_BYTES, DOC_CHANGES, DOC_OPS};
 use crate::policy::{self, Denial, Facts, Rule};
 use crate::record::{CatalogRef, Comment, Event, Position};
-use crate::summary::Summary;
+use crate::summary::{DocKind, Summary};
 
 /// What a worker is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -32,6 +32,9 @@ pub enum Request {
     /// Read a petition for a screen.
     #[n(2)]
     Read(#[n(0)] ReadJob),
+    /// Make the administration's change of a catalog.
+    #[n(3)]
+    Catalog(#[n(0)] CatalogJob),
 }
 
 /// What a worker answers.
@@ -174,6 +177,23 @@ pub struct AuthorJob {
     pub records: Vec<RecordDraft>,
 }
 
+/// Entries to put into a catalog, or a catalog to make.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CatalogJob {
+    /// The catalog as saved; `None` to make it.
+    #[n(0)]
+    pub saved: Option<ByteVec>,
+    /// The administration's actor.
+    #[n(1)]
+    pub actor: Actor,
+    /// Which catalog it is.
+    #[n(2)]
+    pub name: String,
+    /// The entries as they should be; those that stand already are passed over.
+    #[n(3)]
+    pub items: Vec<CatalogItem>,
+}
+
 /// A petition to read for a screen.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ReadJob {
@@ -261,6 +281,10 @@ pub fn serve(request: &[u8]) -> Vec<u8> {
             Ok(change) => Reply::Authored(change.into()),
             Err(error) => Reply::Failed(error.to_string()),
         },
+        Ok(Request::Catalog(job)) => match author_catalog(&job) {
+            Ok(change) => Reply::Authored(change.into()),
+            Err(error) => Reply::Failed(error.to_string()),
+        },
         Ok(Request::Read(job)) => match detail(&job) {
             Ok(detail) => Reply::Read(Box::new(detail)),
             Err(error) => Reply::Failed(error.to_string()),
@@ -292,6 +316,7 @@ pub fn judge(job: &Job) -> Result<Judged, DocumentError> {
 struct Desk {
     docs: BTreeMap<DocId, Document>,
     changed: BTreeMap<DocId, Vec<Hash>>,
+    spoilt: bool,
 }
 
 impl Desk {
@@ -323,13 +348,12 @@ impl Desk {
             self.check_next(facts, doc, &change)?;
         }
         let document = self.docs.entry(doc).or_insert_with(Document::empty);
-        document
-            .apply(raw)
-            .map_err(|_| Verdict::from(Rule::BadChange))?;
-        let view = document
-            .view()
-            .map_err(|_| Verdict::from(Rule::BadChange))?;
-        let summary = view.summary().map_err(|_| Verdict::from(Rule::BadChange))?;
+        let applied = document.apply(raw).and_then(|_| document.summary());
+        let summary = applied.map_err(|_| {
+            // Our own checks let through what the document does not take: nothing of this job stands.
+            self.spoilt = true;
+            Verdict::from(Rule::BadChange)
+        })?;
         self.changed.insert(doc, summary.heads.clone());
         Ok(AcceptedEntry {
             hash,
@@ -363,14 +387,20 @@ impl Desk {
             return Err(Verdict::Waiting { deps: missing });
         }
         check_place(document, change)?;
-        let view = document
-            .view_at(&deps)
-            .map_err(|_| Verdict::from(Rule::BadSequence))?;
+        let unreadable = |_| Verdict::from(Rule::BadSequence);
+        if document.kind() == Some(DocKind::Catalog) {
+            let before = document.catalog_at(&deps).map_err(unreadable)?;
+            return policy::check_catalog(facts, &before, change).map_err(Verdict::from);
+        }
+        let view = document.view_at(&deps).map_err(unreadable)?;
         policy::check(facts, Some(&view), change).map_err(Verdict::from)
     }
 
     /// Saves what changed and opens it again: some damage shows only then.
     fn finish(self) -> Result<Vec<JobDoc>, DocumentError> {
+        if self.spoilt {
+            return Err(DocumentError::Unappliable);
+        }
         let mut out = Vec::with_capacity(self.changed.len());
         for (doc, heads) in self.changed {
             let Some(document) = self.docs.get(&doc) else {
@@ -419,6 +449,26 @@ pub fn author(job: &AuthorJob) -> Result<Vec<u8>, DocumentError> {
         .filter_map(RecordDraft::record)
         .collect::<Vec<_>>();
     Ok(seen.add_records(job.actor, job.record, &records)?.bytes)
+}
+
+/// Makes a catalog's change; no bytes when everything stands already.
+///
+/// # Errors
+/// When the document does not open or is not a catalog.
+pub fn author_catalog(job: &CatalogJob) -> Result<Vec<u8>, DocumentError> {
+    let Some(saved) = &job.saved else {
+        return Ok(Document::create_catalog(job.actor, &job.name, &job.items)?
+            .2
+            .bytes);
+    };
+    let mut document = Document::load(saved)?;
+    let before = document.catalog_at(&document.heads())?;
+    let fresh = job.items.iter().filter(|item| !before.items.contains(item));
+    let fresh: Vec<CatalogItem> = fresh.cloned().collect();
+    if fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(document.put_items(job.actor, &fresh)?.bytes)
 }
 
 /// Reads a petition for a screen.

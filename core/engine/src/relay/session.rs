@@ -2,7 +2,7 @@
 
 use minicbor::bytes::ByteVec;
 
-use crate::answer::{EnvelopeAnswer, ReceiptBody, SignedReceipt};
+use crate::answer::{Answer, EnvelopeAnswer, ReceiptBody, SignedReceipt};
 use crate::codec;
 use crate::digest::{DigestBody, SignedDigest};
 use crate::document::SCHEMA;
@@ -69,7 +69,7 @@ pub enum Need {
 pub enum Ask {
     /// Take in this envelope of the session's own device.
     Submit(Box<Envelope>),
-    /// Take in this envelope of whatever device; the answer goes to [`Down::Carried`].
+    /// Take in this envelope of whatever device; [`Session::carried`] makes the answer.
     Carry(Box<Envelope>),
     /// Forget answers up to this number.
     Seen(u64),
@@ -252,7 +252,7 @@ impl Session {
             Up::Carry { envelope } => {
                 let envelope: Envelope =
                     codec::decode(&envelope).map_err(|_| SessionError::Malformed)?;
-                Ok((Ask::Carry(Box::new(envelope)), None))
+                self.carry(envelope)
             }
             Up::Seen { answers } => Ok((Ask::Seen(answers), None)),
             Up::Want { doc } => Ok((Ask::Want(doc), None)),
@@ -294,7 +294,25 @@ impl Session {
             // A replay: it was taken in, its answer is kept or was acknowledged.
             return Ok((Ask::Nothing, None));
         }
-        if n != self.chain.0 + 1 {
+        self.follow(envelope, n)
+    }
+
+    /// An envelope with its own context. The device's own next one, written under an earlier grant, is
+    /// a link of the session's chain like a pushed one.
+    fn carry(&mut self, envelope: Envelope) -> Result<(Ask, Option<Down>), SessionError> {
+        let n = envelope.peek().map_err(|_| SessionError::Malformed)?.n;
+        let chain = (envelope.context.device, envelope.context.incarnation);
+        if chain == (self.device, self.incarnation) && n > self.chain.0 {
+            return self.follow(envelope, n);
+        }
+        Ok((Ask::Carry(Box::new(envelope)), None))
+    }
+
+    /// The next link of the chain, or a gap.
+    fn follow(&mut self, envelope: Envelope, n: u64) -> Result<(Ask, Option<Down>), SessionError> {
+        let context = &envelope.context;
+        let follows = n == self.chain.0 + 1 && context.prev == self.chain.1;
+        if !follows || context.city != self.granted.city {
             // The chain has a gap: told once, until it is closed.
             let (have, have_hash) = self.chain;
             let first = !std::mem::replace(&mut self.gap_told, true);
@@ -340,6 +358,38 @@ impl Session {
     ) -> Option<Down> {
         self.news = !complete;
         self.answered = answers.last().map(|answer| answer.no)?;
+        Some(self.receipt(answers, time, key))
+    }
+
+    /// What became of an envelope that came with its own context; no answers when it could not be
+    /// taken in. The device's own are told by a signed receipt, numbered 0 since they are in no list:
+    /// a device believes nothing else about its own work.
+    pub fn carried(
+        &self,
+        envelope: &Envelope,
+        groups: Vec<Answer>,
+        time: i64,
+        key: &SecretKey,
+    ) -> Down {
+        let hash = envelope.hash();
+        let own = envelope.context.device == self.device;
+        let Some(n) = envelope.peek().ok().map(|body| body.n) else {
+            return Down::Carried { hash, groups };
+        };
+        if !own || groups.is_empty() {
+            return Down::Carried { hash, groups };
+        }
+        let answer = EnvelopeAnswer {
+            no: 0,
+            incarnation: envelope.context.incarnation,
+            n,
+            hash,
+            groups,
+        };
+        self.receipt(vec![answer], time, key)
+    }
+
+    fn receipt(&self, answers: Vec<EnvelopeAnswer>, time: i64, key: &SecretKey) -> Down {
         let body = ReceiptBody {
             city: self.granted.city,
             epoch: self.epoch,
@@ -347,9 +397,9 @@ impl Session {
             time,
             answers,
         };
-        Some(Down::Receipt {
+        Down::Receipt {
             receipt: SignedReceipt::sign(&body, key),
-        })
+        }
     }
 
     /// What a row of the log is to this device.

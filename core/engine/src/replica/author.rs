@@ -323,7 +323,7 @@ impl Draft {
         document: &Document,
         made: MadeChange,
     ) -> Result<(), crate::document::DocumentError> {
-        let summary = document.view()?.summary()?;
+        let summary = document.summary()?;
         let mut row = row.unwrap_or_else(|| DocRow {
             doc,
             accepted: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::staged::{Staged, key_of};
-use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaError, ReplicaResult};
+use super::{DocRow, EnvelopeRow, IntentRow, IntentState, Meta, ReplicaError, ReplicaResult};
 use super::{ReplicaStore, own_scopes};
 use crate::answer::Answer;
 use crate::codec;
@@ -31,7 +31,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         &mut self,
         doc: DocId,
         raw: &[u8],
-        seq: Seq,
+        seq: Option<Seq>,
         folio: Option<u64>,
     ) -> ReplicaResult<Applied, S> {
         // The phone runs the same bounded decoder on what it pulls.
@@ -57,8 +57,43 @@ impl<S: ReplicaStore> Staged<'_, S> {
             Err(Misfit::MissingDep) => return Ok(Applied::NoBase),
             Err(_) => return self.quarantine(doc),
         }
-        let creation_seq = creation.then_some(seq);
+        let creation_seq = seq.filter(|_| creation);
         self.settle(doc, row, &accepted, creation_seq, folio)?;
+        Ok(Applied::Done)
+    }
+
+    /// Lays an accepted change onto the accepted layer together with those below it that are only in
+    /// open envelopes here: what is below an accepted change is accepted.
+    pub(super) fn accept_with_base(
+        &mut self,
+        doc: DocId,
+        raw: &[u8],
+        seq: Seq,
+        folio: Option<u64>,
+    ) -> ReplicaResult<Applied, S> {
+        let mut open = BTreeMap::new();
+        for envelope in self.open_envelopes_of(&doc)? {
+            let raws = changes_of(&envelope, &doc)?.into_iter();
+            open.extend(raws.filter_map(|raw| Some((hash_of(&raw)?, raw))));
+        }
+        let mut todo = vec![raw.to_vec()];
+        while let Some(next) = todo.last() {
+            let (seq, folio) = match todo.len() {
+                1 => (Some(seq), folio),
+                _ => (None, None),
+            };
+            if self.accept_change(doc, next, seq, folio)? == Applied::Done {
+                todo.pop();
+                continue;
+            }
+            let deps = chunk::decode_change(next).map(|change| change.deps);
+            let mut deps = deps.unwrap_or_default().into_iter().map(Hash);
+            // Each is tried once, so this ends.
+            match deps.find_map(|dep| open.remove(&dep)) {
+                Some(base) => todo.push(base),
+                None => return Ok(Applied::NoBase),
+            }
+        }
         Ok(Applied::Done)
     }
 
@@ -93,7 +128,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         creation_seq: Option<Seq>,
         folio: Option<u64>,
     ) -> ReplicaResult<(), S> {
-        let summary = accepted.view()?.summary()?;
+        let summary = accepted.summary()?;
         let scopes = own_scopes(&self.held, summary.scopes());
         if let Some(old) = &old {
             for scope in &old.accepted_scopes {
@@ -138,7 +173,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         row.provisional = 0;
         for envelope in self.open_envelopes_of(&row.doc)? {
             for raw in changes_of(&envelope, &row.doc)? {
-                if shown.apply(&raw).is_ok() {
+                // What the accepted layer has is not provisional, although its receipt may be due.
+                let new = hash_of(&raw).is_some_and(|hash| !shown.has(&hash));
+                if new && shown.apply(&raw).is_ok() {
                     row.provisional += 1;
                 }
             }
@@ -150,10 +187,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 self.drop_doc(row.doc);
                 return Ok(());
             }
-            row.summary = shown.view()?.summary()?;
+            row.summary = shown.summary()?;
         } else {
             row.shown = Some(shown.save());
-            row.summary = shown.view()?.summary()?;
+            row.summary = shown.summary()?;
         }
         if row.accepted.is_some() && row.accepted_scopes.is_empty() && row.provisional == 0 {
             self.drop_doc(row.doc);
@@ -206,25 +243,35 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(Applied::NoBase)
     }
 
-    /// Does an intent again on what is shown now, with a fresh actor and the same record ids. What is
-    /// no longer allowed, or has lost its document, waits in "Por corregir".
+    /// Does an intent again on what is shown now, with a fresh actor and, unless a twin used them, the
+    /// same record ids. What is no longer allowed, or has lost its document, waits in "Por corregir".
     pub(super) fn replay(
         &mut self,
         mut row: IntentRow,
         from: &EnvelopeRow,
-        moved: &mut BTreeMap<DocId, DocId>,
+        twin: bool,
         now: i64,
     ) -> ReplicaResult<(), S> {
         let mut intent: Intent = codec::decode(&row.intent).map_err(|_| ReplicaError::Damaged)?;
-        redirect(&mut intent, moved);
-        self.meta.actor = self.meta.actor.wrapping_add(1);
-        let old_docs = row.docs.clone();
-        match self.write(row.id, &intent, contents_of(from), now) {
+        redirect(&mut intent, &self.meta);
+        self.meta.next_actor();
+        // A capture keeps its id: its provisional folio was told, and its sealed data are bound to it.
+        let fresh = twin && !matches!(intent, Intent::Capture { .. });
+        let id = if fresh {
+            self.meta.take_record()
+        } else {
+            row.id
+        };
+        match self.write(id, &intent, contents_of(from), now) {
             Ok(docs) => {
                 if let (Intent::Capture { .. }, Some(old), Some(new)) =
-                    (&intent, old_docs.first(), docs.first())
+                    (&intent, row.docs.first(), docs.first())
                 {
-                    moved.insert(*old, *new);
+                    self.meta.note_moved(*old, *new);
+                }
+                if fresh {
+                    row.state = IntentState::Closed;
+                    self.put_intent(row);
                 }
             }
             Err(ReplicaError::Denied(denial)) => {
@@ -240,6 +287,22 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 self.put_intent(row);
             }
             Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// Closes the open envelopes that brought this change: it will never be accepted, so nothing may
+    /// be built on it again.
+    pub(super) fn bury(&mut self, dead: &Hash, docs: &[DocId]) -> ReplicaResult<(), S> {
+        for doc in docs {
+            for row in self.open_envelopes_of(doc)? {
+                let own = row.envelope.context.device == self.meta.device();
+                let raws = changes_of(&row, doc)?;
+                // Our own are answered by receipts and by nothing else.
+                if !own && raws.iter().any(|raw| hash_of(raw) == Some(*dead)) {
+                    self.note_answers(row, vec![Answer::Orphaned { by: *dead }]);
+                }
+            }
         }
         Ok(())
     }
@@ -281,12 +344,8 @@ pub(super) fn contents_of(row: &EnvelopeRow) -> Vec<(PartKind, Vec<u8>)> {
 }
 
 /// A replayed capture makes another document: what was done on the old one is done on the new one.
-fn redirect(intent: &mut Intent, moved: &BTreeMap<DocId, DocId>) {
-    let follow = |doc: &mut DocId| {
-        if let Some(new) = moved.get(doc) {
-            *doc = *new;
-        }
-    };
+fn redirect(intent: &mut Intent, meta: &Meta) {
+    let follow = |doc: &mut DocId| *doc = meta.now_at(*doc);
     match intent {
         Intent::Capture { .. } => {}
         Intent::Add { docs, .. } => docs.iter_mut().for_each(follow),

@@ -4,7 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::grant::{GrantBody, Scope, SignedGrant};
-use crate::ids::{Actor, CatalogId, CityId, DeviceId, Hash, RecordId, Seq};
+use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
 use crate::policy::Facts;
 use crate::wire::{Enrolment, Position};
@@ -78,7 +78,16 @@ pub struct Meta {
     /// City time of the last verified receipt, milliseconds UTC.
     #[n(21)]
     pub city_time: i64,
+    /// Petitions whose capture had to be done again, and what they became: later work follows them.
+    #[n(22)]
+    pub(super) moved: Vec<(DocId, DocId)>,
+    /// Scopes that are filled again because their digest differed.
+    #[n(23)]
+    pub(super) drifted: Vec<Scope>,
 }
+
+/// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
+const MOVED: usize = 64;
 
 impl core::fmt::Debug for Meta {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -139,6 +148,8 @@ impl Meta {
             city_head: 0,
             ahead: 0,
             city_time: 0,
+            moved: Vec::new(),
+            drifted: Vec::new(),
         })
     }
 
@@ -183,6 +194,26 @@ impl Meta {
 
     pub(super) fn current_actor(&self) -> Actor {
         Actor::new(&self.device(), self.actor)
+    }
+
+    /// A fresh actor: the one before may have written a change that will never be in the log, and two
+    /// changes with the same actor and number block a document for ever.
+    pub(super) fn next_actor(&mut self) {
+        self.actor = self.actor.wrapping_add(1);
+    }
+
+    /// Notes what a petition became when its capture was done again.
+    pub(super) fn note_moved(&mut self, old: DocId, new: DocId) {
+        if self.moved.len() >= MOVED {
+            self.moved.remove(0);
+        }
+        self.moved.push((old, new));
+    }
+
+    /// The petition that stands for this one now.
+    pub(super) fn now_at(&self, doc: DocId) -> DocId {
+        let step = |at, (old, new): &(DocId, DocId)| if at == *old { *new } else { at };
+        self.moved.iter().fold(doc, step)
     }
 
     pub(super) fn take_record(&mut self) -> RecordId {

@@ -32,6 +32,8 @@ pub use meta::{BadEnrolment, Meta, held_scopes};
 pub use store::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 pub use sync::{ProtocolError, Surroundings};
 
+use std::collections::BTreeMap;
+
 use crate::codec;
 use crate::document::DocumentError;
 use crate::grant::{Role, Scope};
@@ -114,8 +116,16 @@ struct Session {
     sent: u64,
     /// Those of them that the relay has.
     have: u64,
-    /// Envelopes with their own context still to offer were loaded.
+    /// The incarnation that the hello named: pushes of another one go with their own context.
+    spoken: u32,
+    /// Own envelopes that the relay had when the session began: their answers come, or are asked for.
+    doubted: u64,
+    /// Envelopes with their own context, still to offer; the last goes first.
     carried: Vec<crate::envelope::Envelope>,
+    /// Those that were offered in this session.
+    offered: BTreeMap<crate::ids::Hash, (crate::ids::DeviceId, u32, u64)>,
+    /// Scopes that were found to differ in this session: a fill that did not help is not repeated.
+    drifted: Vec<Scope>,
     /// Control frames waiting to go.
     queue: Vec<Up>,
     /// Answers acknowledged in this session.
@@ -215,8 +225,9 @@ impl<S: ReplicaStore> Replica<S> {
         meta.last_n = 0;
         meta.last_hash = crate::ids::Hash([0; 32]);
         meta.actor = u16::from_be_bytes([e, f]);
-        // A twin may have used the next numbers: leave a gap that it is unlikely to have crossed.
-        meta.next_intent += 1 + u32::from(g) * 16;
+        // A twin may have used the next numbers: leave a gap that it is unlikely to have crossed, and
+        // that lets a store begin again some hundreds of times within the 24 bits of a number.
+        meta.next_intent += INCARNATION_GAP + u32::from(g) * 256;
         let finished = staged.finish();
         self.session.sent = 0;
         self.commit(finished)
@@ -236,6 +247,9 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(())
     }
 }
+
+/// Intent numbers left out at least when an incarnation begins: what the lost life may have used.
+const INCARNATION_GAP: u32 = 4096;
 
 /// The device's scopes among those of a document.
 fn own_scopes(held: &[Scope], scopes: Vec<Scope>) -> Vec<Scope> {

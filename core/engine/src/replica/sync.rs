@@ -1,7 +1,5 @@
 //! The sync machine: frames in, frames out. One session at a time; everything durable outlives it.
 
-use std::collections::BTreeMap;
-
 use minicbor::bytes::ByteVec;
 
 use super::layers::{Applied, changes_of, hash_of};
@@ -26,6 +24,9 @@ const PUSH_WINDOW: u64 = 128;
 const CARRY_BATCH: usize = 64;
 /// Answers are acknowledged when this many are durable, and at every hello.
 const ACKNOWLEDGE_EVERY: u64 = 32;
+
+/// What stands for the change below, when a twin's envelope took the place of ours.
+const TWIN: Hash = Hash([0; 32]);
 
 /// A frame that the relay had no business sending: the session ends, nothing is harmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,7 @@ impl<S: ReplicaStore> Replica<S> {
     pub fn hello(&mut self, nonce: &[u8]) -> ReplicaResult<(Vec<u8>, [u8; 64]), S> {
         self.session = super::Session::default();
         let meta = self.meta()?;
+        let spoken = meta.incarnation;
         let hello = codec::encode(&Hello {
             version: PROTOCOL_VERSION,
             schema: SCHEMA,
@@ -73,6 +75,7 @@ impl<S: ReplicaStore> Replica<S> {
         });
         let signed = [nonce, &hello].concat();
         let signature = meta.key().sign(Purpose::Session, &signed);
+        self.session.spoken = spoken;
         Ok((hello, signature))
     }
 
@@ -105,6 +108,7 @@ impl<S: ReplicaStore> Replica<S> {
     fn next_push(&mut self) -> ReplicaResult<Option<Up>, S> {
         let meta = self.meta()?;
         let (device, incarnation) = (meta.device(), meta.incarnation);
+        let grant = meta.grant.id();
         if self.session.sent >= meta.last_n || self.session.sent >= self.session.have + PUSH_WINDOW
         {
             return Ok(None);
@@ -114,18 +118,31 @@ impl<S: ReplicaStore> Replica<S> {
             .store
             .envelope(&device, incarnation, n)
             .map_err(ReplicaError::Store)?;
+        let row = row.ok_or(ReplicaError::Damaged)?;
+        self.session.sent = n;
+        if incarnation != self.session.spoken || row.envelope.context.grant != grant {
+            // The session implies an earlier incarnation, or the grant of today: what was signed under
+            // another one brings its own context.
+            return Ok(Some(self.offer(&row)));
+        }
         let Envelope {
             body,
             signature,
             parts,
             ..
-        } = row.ok_or(ReplicaError::Damaged)?.envelope;
-        self.session.sent = n;
+        } = row.envelope;
         Ok(Some(Up::Push {
             body: body.into(),
             signature,
             parts,
         }))
+    }
+
+    fn offer(&mut self, row: &EnvelopeRow) -> Up {
+        self.session.offered.insert(row.hash, key_of(row));
+        Up::Carry {
+            envelope: codec::encode(&row.envelope).into(),
+        }
     }
 
     /// Takes one frame from the relay. Everything it brings is committed before this returns.
@@ -229,6 +246,7 @@ impl<S: ReplicaStore> Replica<S> {
         if ours == Some(have_hash) {
             self.session.sent = have;
             self.session.have = have;
+            self.session.doubted = self.session.doubted.max(have);
         } else {
             self.begin_incarnation(around.entropy)?;
             (self.session.sent, self.session.have) = (0, 0);
@@ -237,11 +255,44 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(())
     }
 
+    /// Loads envelopes with their own context that were not offered in this session.
     fn load_carried(&mut self) -> ReplicaResult<(), S> {
-        let mut rows = self.carried_rows(CARRY_BATCH)?;
+        let mut rows = self.carried_rows(CARRY_BATCH + self.session.offered.len())?;
+        rows.retain(|row| !self.session.offered.contains_key(&row.hash));
+        rows.truncate(CARRY_BATCH);
+        self.put_on_offer(rows);
+        Ok(())
+    }
+
+    fn put_on_offer(&mut self, rows: Vec<EnvelopeRow>) {
         // Taken from the end: the first one stored goes first.
-        rows.reverse();
-        self.session.carried = rows.into_iter().map(|row| row.envelope).collect();
+        for row in rows.into_iter().rev() {
+            self.session.offered.insert(row.hash, key_of(&row));
+            self.session.carried.push(row.envelope);
+        }
+    }
+
+    /// Offers what the relay had when the session began and has said nothing about by the time it has
+    /// said everything: its answers were acknowledged by a twin, or by a life of the store that is lost.
+    fn ask_again(&mut self) -> ReplicaResult<(), S> {
+        let doubted = core::mem::take(&mut self.session.doubted);
+        let meta = self.meta()?;
+        let (device, incarnation) = (meta.device(), meta.incarnation);
+        let (unsent, _) = self.store.unsent(&device).map_err(ReplicaError::Store)?;
+        let mut from = 1;
+        while unsent > 0 && from <= doubted {
+            let limit = (doubted - from + 1).min(CARRY_BATCH as u64);
+            let rows = self
+                .store
+                .envelopes_from(&device, incarnation, from, limit as usize)
+                .map_err(ReplicaError::Store)?;
+            from += limit;
+            let open = rows.into_iter().filter(|row| {
+                row.answers.is_none() && !self.session.offered.contains_key(&row.hash)
+            });
+            let open = open.collect();
+            self.put_on_offer(open);
+        }
         Ok(())
     }
 
@@ -263,9 +314,8 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Err(ProtocolError::Unverified));
         };
         staged.meta.city_time = staged.meta.city_time.max(body.time);
-        let mut moved = BTreeMap::new();
         for answer in &body.answers {
-            staged.answered(&device, answer, &mut moved, now)?;
+            staged.answered(&device, answer, now)?;
             staged.meta.answers_seen = staged.meta.answers_seen.max(answer.no);
         }
         let incarnation = staged.meta.incarnation;
@@ -280,6 +330,9 @@ impl<S: ReplicaStore> Replica<S> {
             .filter(|a| a.incarnation == incarnation)
             .map(|a| a.n);
         self.session.have = latest.max().unwrap_or(0).max(self.session.have);
+        if !self.session.offered.is_empty() && self.session.carried.is_empty() {
+            self.load_carried()?;
+        }
         if seen >= self.session.acknowledged + ACKNOWLEDGE_EVERY {
             self.session.acknowledged = seen;
             self.session.queue.push(Up::Seen { answers: seen });
@@ -325,15 +378,21 @@ impl<S: ReplicaStore> Replica<S> {
         for doc in &docs {
             staged.install(doc)?;
         }
+        let mended = done && staged.meta.drifted.contains(&fill.scope);
         let position = &mut staged.meta.position;
         position.fills.retain(|other| other.scope != fill.scope);
         if done {
+            staged.meta.drifted.retain(|scope| *scope != fill.scope);
+            let position = &mut staged.meta.position;
             if !position.scopes.contains(&fill.scope) {
                 position.scopes.push(fill.scope);
                 position.scopes.sort_unstable();
             }
         } else {
             position.fills.push(fill);
+        }
+        if mended && staged.meta.drifted.is_empty() {
+            staged.drop_strays()?;
         }
         staged.changed(Change::Status);
         let finished = staged.finish();
@@ -370,8 +429,11 @@ impl<S: ReplicaStore> Replica<S> {
             && position.scopes.contains(&body.scope);
         let mut staged = self.stage()?;
         staged.meta.city_head = staged.meta.city_head.max(body.seq);
-        let drifted = here && staged.digest(&body.scope)?.digest() != body.digest;
+        let differs = here && staged.digest(&body.scope)?.digest() != body.digest;
+        // A fill that did not mend it once will not mend it twice.
+        let drifted = differs && !self.session.drifted.contains(&body.scope);
         if drifted {
+            staged.meta.drifted.push(body.scope.clone());
             // Read it again from its start; what is held stays until then.
             staged
                 .meta
@@ -383,8 +445,10 @@ impl<S: ReplicaStore> Replica<S> {
         let finished = staged.finish();
         self.commit(finished)?;
         if drifted {
+            self.session.drifted.push(body.scope.clone());
             self.session.queue.push(Up::Drift { scope: body.scope });
         }
+        self.ask_again()?;
         Ok(Ok(()))
     }
 
@@ -395,52 +459,30 @@ impl<S: ReplicaStore> Replica<S> {
         groups: Vec<Answer>,
         now: i64,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let rows = self.carried_rows(CARRY_BATCH * 4)?;
-        let Some(row) = rows.into_iter().find(|row| row.hash == hash) else {
+        let Some((device, incarnation, n)) = self.session.offered.get(&hash).copied() else {
+            return Ok(Ok(()));
+        };
+        let row = self.store.envelope(&device, incarnation, n);
+        let row = row.map_err(ReplicaError::Store)?;
+        let Some(row) = row.filter(|row| row.hash == hash) else {
             return Ok(Ok(()));
         };
         let mut staged = self.stage()?;
-        let device = staged.meta.device();
-        if row.envelope.context.device == device {
-            // Our own, of an earlier incarnation.
-            let answer = EnvelopeAnswer {
-                no: 0,
-                incarnation: row.envelope.context.incarnation,
-                n: row.n,
-                hash,
-                groups: if groups.is_empty() {
-                    // A twin's envelope stands in its place: do the intent again, as new.
-                    let count = row
-                        .envelope
-                        .peek()
-                        .map(|body| body.groups.len())
-                        .unwrap_or(1);
-                    vec![Answer::Orphaned { by: Hash([0; 32]) }; count]
-                } else {
-                    groups
-                },
-            };
-            staged.answered(&device, &answer, &mut BTreeMap::new(), now)?;
-        } else if groups.iter().all(Answer::is_final) || groups.is_empty() {
-            let docs = row.docs.clone();
-            staged.note_answers(row, groups);
-            docs.into_iter().try_for_each(|doc| staged.rebuild(doc))?;
+        if device != staged.meta.device() {
+            staged.carried_answered(row, groups)?;
+        } else if groups.is_empty() && incarnation != staged.meta.incarnation {
+            staged.taken_by_a_twin(&row, now)?;
+        } else {
+            // What became of our own work is told by a signed receipt and by nothing else; what came
+            // out of turn is sent again in the next session.
+            return Ok(Ok(()));
         }
         let finished = staged.finish();
         self.commit(finished)?;
         if self.session.carried.is_empty() {
-            self.load_carried_rest(hash)?;
-        }
-        Ok(Ok(()))
-    }
-
-    /// Loads the next batch, unless what remains was offered already in this session.
-    fn load_carried_rest(&mut self, last: Hash) -> ReplicaResult<(), S> {
-        let rows = self.carried_rows(CARRY_BATCH)?;
-        if rows.len() == CARRY_BATCH && rows.iter().all(|row| row.hash != last) {
             self.load_carried()?;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Takes over another device's envelopes (copied phone to phone): kept, shown where its documents
@@ -477,6 +519,9 @@ impl<S: ReplicaStore> Replica<S> {
         }
         let finished = staged.finish();
         self.commit(finished)?;
+        if self.session.live && self.session.carried.is_empty() {
+            self.load_carried()?;
+        }
         Ok(taken)
     }
 
@@ -501,7 +546,6 @@ impl<S: ReplicaStore> Staged<'_, S> {
         &mut self,
         device: &DeviceId,
         answer: &EnvelopeAnswer,
-        moved: &mut BTreeMap<DocId, DocId>,
         now: i64,
     ) -> ReplicaResult<(), S> {
         let Some(row) = self.envelope((*device, answer.incarnation, answer.n))? else {
@@ -512,42 +556,94 @@ impl<S: ReplicaStore> Staged<'_, S> {
             return Ok(());
         }
         let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
-        let mut done = true;
         for (group, given) in answer.groups.iter().enumerate() {
-            if let Answer::Accepted { seq, folio } = given {
-                let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
-                done &= self.accepted_early(entries, *seq, *folio)?;
-            } else {
-                done &= !matches!(given, Answer::Waiting { .. });
+            match given {
+                Answer::Accepted { seq, folio } => {
+                    let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
+                    self.accepted_early(entries, *seq, *folio)?;
+                }
+                Answer::Orphaned { by } => self.bury(by, &row.docs)?,
+                _ => {}
             }
         }
-        if done {
+        let waits = |given: &Answer| matches!(given, Answer::Waiting { .. });
+        if !answer.groups.iter().any(waits) {
             self.note_answers(row.clone(), answer.groups.clone());
         }
-        let docs = row.docs.clone();
-        docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
+        row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
         for (group, given) in answer.groups.iter().enumerate() {
-            self.follow_up(&row, group, given, moved, now)?;
+            self.follow_up(&row, group, given, now)?;
         }
         Ok(())
     }
 
-    /// Applies our own accepted changes without waiting for the stream, where their base is here.
+    /// A twin's envelope stands in the place of ours. So none of that chain from here on can follow:
+    /// all of it is closed first, so that nothing is built on it, then its intents are done again.
+    fn taken_by_a_twin(&mut self, row: &EnvelopeRow, now: i64) -> ReplicaResult<(), S> {
+        let (device, incarnation, n) = key_of(row);
+        let rows = self
+            .store()
+            .envelopes_from(&device, incarnation, n, usize::MAX)
+            .map_err(ReplicaError::Store)?;
+        let mut dead = Vec::new();
+        for row in rows.into_iter().filter(|row| row.answers.is_none()) {
+            let groups = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+            let groups = vec![Answer::Orphaned { by: TWIN }; groups.groups.len()];
+            self.note_answers(row.clone(), groups.clone());
+            dead.push((row, groups));
+        }
+        for (row, _) in &dead {
+            row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
+        }
+        for (row, groups) in &dead {
+            for (group, given) in groups.iter().enumerate() {
+                self.follow_up(row, group, given, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of somebody else's envelope that we offered.
+    fn carried_answered(&mut self, row: EnvelopeRow, groups: Vec<Answer>) -> ReplicaResult<(), S> {
+        if groups.iter().any(|a| matches!(a, Answer::Waiting { .. })) {
+            return Ok(());
+        }
+        let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+        for (entries, given) in body.groups.iter().zip(&groups) {
+            if let Answer::Accepted { seq, folio } = given {
+                // Our own work may stand on it, and the log brings it only later.
+                self.accepted_early(entries, *seq, *folio)?;
+            }
+        }
+        let docs = row.docs.clone();
+        self.note_answers(row, groups);
+        docs.into_iter().try_for_each(|doc| self.rebuild(doc))
+    }
+
+    /// Applies accepted changes that we have without waiting for the stream, where their base is here.
+    /// Those without it come by the stream.
     fn accepted_early(
         &mut self,
         entries: &[crate::envelope::Entry],
         seq: Seq,
         folio: Option<u64>,
-    ) -> ReplicaResult<bool, S> {
-        let mut all = true;
+    ) -> ReplicaResult<(), S> {
         for (place, entry) in (seq..).zip(entries) {
             self.meta.city_head = self.meta.city_head.max(place);
-            match self.accept_change(entry.doc, &entry.change, place, folio)? {
-                Applied::Done => self.meta.ahead = self.meta.ahead.max(place),
-                Applied::NoBase => all = false,
+            let gone = match self.doc(&entry.doc)? {
+                // The stream has passed this place: the document is not ours, or a fill brings it.
+                None => place <= self.meta.position.seq,
+                // It left our scopes and stayed only for this answer.
+                Some(row) => row.accepted.is_some() && row.accepted_scopes.is_empty(),
+            };
+            if gone {
+                continue;
+            }
+            if self.accept_with_base(entry.doc, &entry.change, place, folio)? == Applied::Done {
+                self.meta.ahead = self.meta.ahead.max(place);
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     fn follow_up(
@@ -555,7 +651,6 @@ impl<S: ReplicaStore> Staged<'_, S> {
         row: &EnvelopeRow,
         group: usize,
         answer: &Answer,
-        moved: &mut BTreeMap<DocId, DocId>,
         now: i64,
     ) -> ReplicaResult<(), S> {
         let Some(id) = self.intent_of(row, group)? else {
@@ -567,16 +662,20 @@ impl<S: ReplicaStore> Staged<'_, S> {
         match answer {
             Answer::Accepted { seq, .. } => intent.state = IntentState::Accepted { seq: *seq },
             Answer::Refused { rule, .. } if is_clash(*rule) => {
-                return self.replay(intent, row, moved, now);
+                return self.replay(intent, row, true, now);
             }
             Answer::Refused { rule, field } => {
                 intent.state = IntentState::ToCorrect {
                     rule: *rule,
                     field: field.clone(),
                 };
+                self.meta.next_actor();
             }
-            Answer::Orphaned { .. } => return self.replay(intent, row, moved, now),
-            Answer::Held { .. } => intent.state = IntentState::Held,
+            Answer::Orphaned { by } => return self.replay(intent, row, *by == TWIN, now),
+            Answer::Held { .. } => {
+                intent.state = IntentState::Held;
+                self.meta.next_actor();
+            }
             Answer::Waiting { .. } => return Ok(()),
         }
         self.put_intent(intent);
@@ -617,7 +716,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 change,
                 folio,
             } => {
-                let applied = self.accept_change(doc, &change, seq, folio)?;
+                let applied = self.accept_change(doc, &change, Some(seq), folio)?;
                 Ok((applied == Applied::NoBase).then_some(doc))
             }
             Item::Own {
@@ -648,7 +747,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         for envelope in self.open_envelopes_of(&doc)? {
             for raw in changes_of(&envelope, &doc)? {
                 if hash_of(&raw) == Some(hash) {
-                    let applied = self.accept_change(doc, &raw, seq, folio)?;
+                    let applied = self.accept_with_base(doc, &raw, seq, folio)?;
                     return Ok((applied == Applied::NoBase).then_some(doc));
                 }
             }
@@ -689,6 +788,23 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
+    /// After all that differed was filled again: what no fill brought is not ours any more.
+    fn drop_strays(&mut self) -> ReplicaResult<(), S> {
+        let mut rows = self.store().list().map_err(ReplicaError::Store)?;
+        rows.retain(|row| row.accepted_scopes.is_empty() && row.provisional == 0);
+        for row in rows {
+            // What this very segment brought is staged, not stored.
+            if let Some(row) = self.doc(&row.doc)?
+                && row.accepted.is_some()
+                && row.accepted_scopes.is_empty()
+                && row.provisional == 0
+            {
+                self.drop_doc(row.doc);
+            }
+        }
+        Ok(())
+    }
+
     /// Shows carried work on a document that this device holds, or that the envelope creates.
     fn show_carried(&mut self, doc: DocId) -> ReplicaResult<(), S> {
         if self.doc(&doc)?.is_some() {
@@ -704,7 +820,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 }
             }
         }
-        let Ok(summary) = shown.view().and_then(|view| view.summary()) else {
+        let Ok(summary) = shown.summary() else {
             return Ok(());
         };
         if provisional == 0 || super::own_scopes(&self.held, summary.scopes()).is_empty() {

@@ -1,0 +1,328 @@
+//! A device reduced to its frames: a properly enrolled key, a replica in memory, and a socket on which
+//! a test sends what it likes.
+
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use futures_util::{SinkExt as _, StreamExt as _};
+use manzana_client::{Invitation, RelayUrl, city_anchor};
+use manzana_engine::codec;
+use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
+use manzana_engine::ids::{DocId, Hash};
+use manzana_engine::intent::NewPetition;
+use manzana_engine::keys::SecretKey;
+use manzana_engine::replica::{Continuity, MemoryReplica, Meta, Replica, Surroundings};
+use manzana_engine::seal::Entropy;
+use manzana_engine::wire::{Down, EnrolRequest, Enrolment, Up, decode_frame};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Error as WsError, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::relay::City;
+use crate::wait::{Seeded, in_time};
+
+/// Randomness of the tests: the same for the same seed.
+impl Entropy for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_be_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// A clock that a device may have.
+pub const NOW: i64 = 1_770_000_000_000;
+
+/// An enrolled device.
+#[derive(Debug)]
+pub struct Device {
+    /// Its replica: what an honest device would hold and send.
+    pub replica: Replica<MemoryReplica>,
+    relay: RelayUrl,
+    tls: Arc<ClientConfig>,
+    random: Seeded,
+}
+
+impl Device {
+    /// Enrols a new device of a user.
+    pub async fn enrol(city: &City, user: &str, scopes: &[&str], seed: u64) -> Self {
+        let invitation: Invitation = city
+            .invite(user, scopes)
+            .await
+            .parse()
+            .expect("an invitation");
+        let mut random = Seeded(seed);
+        let mut key = [0; 32];
+        random.fill(&mut key);
+        let key = SecretKey::from_seed(key);
+        let tls = trust(&invitation.root);
+        let request = EnrolRequest {
+            code: invitation.code.clone(),
+            device_key: key.public(),
+        };
+        let body = post(
+            &invitation.relay,
+            &tls,
+            "/v1/enrol",
+            &codec::encode(&request),
+        )
+        .await;
+        let enrolment: Enrolment = codec::decode(&body).expect("an enrolment");
+        let meta = Meta::enrolled(&key, invitation.root, enrolment, 1).expect("the city's word");
+        let store = MemoryReplica::default();
+        let mut replica = Replica::open(store, Continuity::First, &mut random).expect("a replica");
+        replica.enrol(meta).expect("enrolled");
+        Self {
+            replica,
+            relay: invitation.relay,
+            tls,
+            random,
+        }
+    }
+
+    /// The device's own state.
+    pub fn meta(&self) -> &Meta {
+        self.replica.meta().expect("enrolled")
+    }
+
+    /// Captures a petition, as the app does.
+    pub fn capture(&mut self, title: &str) -> DocId {
+        let petition = NewPetition {
+            title: title.to_owned(),
+            description: "No prende desde el lunes".to_owned(),
+            street: Some("Av. Ignacio Zaragoza 410".to_owned()),
+            ..NewPetition::default()
+        };
+        let saved = self.replica.capture(petition, None, NOW, &mut self.random);
+        saved.expect("captured").docs[0]
+    }
+
+    /// Opens a session. The first frame that comes is the relay's welcome.
+    ///
+    /// # Errors
+    /// The status with which the relay turned the device away.
+    pub async fn connect(&mut self) -> Result<Link, u16> {
+        let nonce = self.meta().nonce.to_vec();
+        match self.upgrade(&nonce).await {
+            Err((401, Some(fresh))) => self.upgrade(&fresh).await.map_err(|(status, _)| status),
+            other => other.map_err(|(status, _)| status),
+        }
+    }
+
+    async fn upgrade(&mut self, nonce: &[u8]) -> Result<Link, (u16, Option<Vec<u8>>)> {
+        let (hello, signature) = self.replica.hello(nonce).expect("enrolled");
+        let uri = format!("wss://{}/v1/sync", self.relay.authority())
+            .parse()
+            .expect("a uri");
+        let authorization = format!(
+            r#"Manzana device="{}", nonce="{}", signature="{}""#,
+            self.meta().device(),
+            BASE64URL_NOPAD.encode(nonce),
+            BASE64URL_NOPAD.encode(&signature),
+        );
+        let request = ClientRequestBuilder::new(uri)
+            .with_header("Authorization", authorization)
+            .with_header("X-Manzana-Hello", BASE64URL_NOPAD.encode(&hello));
+        let stream = open(&self.relay, &self.tls).await;
+        match in_time("an upgrade", client_async(request, stream)).await {
+            Ok((socket, _)) => Ok(Link { socket }),
+            Err(WsError::Http(response)) => {
+                let challenge = response.headers().get("www-authenticate");
+                let nonce = challenge.and_then(|value| {
+                    let text = value.to_str().ok()?.strip_prefix("Manzana nonce=\"")?;
+                    BASE64URL_NOPAD
+                        .decode(text.strip_suffix('"')?.as_bytes())
+                        .ok()
+                });
+                Err((response.status().as_u16(), nonce))
+            }
+            Err(error) => panic!("no session: {error}"),
+        }
+    }
+
+    /// Opens a session and reads the welcome.
+    ///
+    /// # Panics
+    /// When the relay does not let the device in.
+    pub async fn greet(&mut self) -> Link {
+        let mut link = self.connect().await.expect("let in");
+        let welcome = link.next().await.expect("a frame");
+        assert!(matches!(welcome, Down::Welcome { .. }), "{welcome:?}");
+        self.take(welcome);
+        link
+    }
+
+    /// Takes a frame as an honest device does.
+    pub fn take(&mut self, frame: Down) {
+        let around = &mut Surroundings {
+            now: NOW,
+            entropy: &mut self.random,
+        };
+        self.replica
+            .handle(frame, around)
+            .expect("stored")
+            .expect("an honest relay");
+    }
+
+    /// Syncs as an honest device does until everything that was done here is answered.
+    pub async fn settle(&mut self, link: &mut Link) {
+        loop {
+            while let Some(up) = self.replica.next_up().expect("stored") {
+                link.send(&up).await;
+            }
+            if self.unanswered() == 0 {
+                return;
+            }
+            let frame = link.next().await.expect("the session goes on");
+            self.take(frame);
+        }
+    }
+
+    /// Own envelopes of this life that have no answer yet.
+    pub fn unanswered(&self) -> u64 {
+        use manzana_engine::replica::ReplicaStore as _;
+        let store = self.replica.store();
+        store.unsent(&self.meta().device()).expect("stored").0
+    }
+
+    /// Signs groups of changes as the envelope after the chain's end (`n`, `prev`).
+    pub fn envelope(&self, n: u64, prev: Hash, groups: Vec<Vec<Entry>>) -> Envelope {
+        let meta = self.meta();
+        let context = ChainContext {
+            city: meta.city(),
+            device: meta.device(),
+            incarnation: meta.incarnation,
+            prev,
+            grant: meta.grant.id(),
+        };
+        let body = EnvelopeBody {
+            n,
+            device_time: NOW,
+            city_head: 0,
+            groups,
+            detached: Vec::new(),
+        };
+        Envelope::sign(context, &body, Vec::new(), &meta.key())
+    }
+}
+
+/// The frame that pushes an envelope.
+pub fn push(envelope: &Envelope) -> Up {
+    Up::Push {
+        body: envelope.body.clone().into(),
+        signature: envelope.signature,
+        parts: envelope.parts.clone(),
+    }
+}
+
+/// An open session.
+#[derive(Debug)]
+pub struct Link {
+    socket: WebSocketStream<TlsStream<TcpStream>>,
+}
+
+impl Link {
+    /// Sends a frame.
+    pub async fn send(&mut self, frame: &Up) {
+        self.send_raw(Message::Binary(codec::encode(frame).into()))
+            .await;
+    }
+
+    /// Sends a message, whatever it is. A relay that has hung up already is no error here.
+    pub async fn send_raw(&mut self, message: Message) {
+        let _ = in_time("a frame is sent", self.socket.send(message)).await;
+    }
+
+    /// The next frame; `None` once the relay has closed the connection.
+    pub async fn next(&mut self) -> Option<Down> {
+        in_time("a frame", async {
+            loop {
+                match self.socket.next().await? {
+                    Ok(Message::Binary(bytes)) => {
+                        return Some(decode_frame(&bytes).expect("a frame of the protocol"));
+                    }
+                    Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                    Ok(Message::Close(_)) | Err(_) => return None,
+                    Ok(other) => panic!("not a frame: {other:?}"),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads until a frame is what the test looks for.
+    ///
+    /// # Panics
+    /// When the session ends first.
+    pub async fn find<T>(&mut self, mut look: impl FnMut(Down) -> Option<T>) -> T {
+        loop {
+            let frame = self.next().await.expect("the session goes on");
+            if let Some(found) = look(frame) {
+                return found;
+            }
+        }
+    }
+
+    /// Reads to the end of the session and gives the relay's last word, if there was one.
+    pub async fn farewell(&mut self) -> Option<manzana_engine::wire::ByeCode> {
+        let mut last = None;
+        while let Some(frame) = self.next().await {
+            if let Down::Bye { code } = frame {
+                last = Some(code);
+            }
+        }
+        last
+    }
+}
+
+fn trust(root: &[u8; 32]) -> Arc<ClientConfig> {
+    let roots = RootCertStore {
+        roots: vec![city_anchor(root)],
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("a version of TLS");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+async fn open(relay: &RelayUrl, tls: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
+    let tcp = TcpStream::connect((relay.host(), relay.port()))
+        .await
+        .expect("the relay listens");
+    tcp.set_nodelay(true).expect("a socket");
+    let name = ServerName::try_from(relay.host().to_owned()).expect("a name");
+    let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, tcp);
+    in_time("a handshake", connecting)
+        .await
+        .expect("the city's certificate")
+}
+
+async fn post(relay: &RelayUrl, tls: &Arc<ClientConfig>, path: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/cbor\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        relay.authority(),
+        body.len()
+    );
+    let mut stream = open(relay, tls).await;
+    stream
+        .write_all(&[head.as_bytes(), body].concat())
+        .await
+        .expect("sent");
+    let mut answer = Vec::new();
+    // A peer that closes without TLS's own goodbye has still said everything.
+    let _ = in_time("an answer", stream.read_to_end(&mut answer)).await;
+    let end = answer
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("a head");
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    answer.split_off(end + 4)
+}

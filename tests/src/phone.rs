@@ -1,0 +1,149 @@
+//! A device's process: `manzana phone` on a folder of its own.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+use crate::relay::{City, Ran, manzana, run};
+use crate::wait::{in_time, until};
+
+/// One device, on its disk.
+#[derive(Debug, Clone)]
+pub struct Phone {
+    home: PathBuf,
+}
+
+impl Phone {
+    /// Enrols a new device of a user.
+    pub async fn enrol(city: &City, user: &str, scopes: &[&str]) -> Self {
+        Self::enrol_with(city, user, &city.invite(user, scopes).await).await
+    }
+
+    /// Enrols a new device with this invitation.
+    pub async fn enrol_with(city: &City, name: &str, invitation: &str) -> Self {
+        let phone = Self { home: city.path(&format!("phone-{name}")) };
+        phone.ok(&["enrol", invitation]).await;
+        phone
+    }
+
+    fn command(&self, args: &[&str]) -> tokio::process::Command {
+        let mut command = manzana();
+        command.arg("phone").arg("--home").arg(&self.home).arg("--json").args(args);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, args: &[&str]) -> Ran {
+        run(&mut self.command(args)).await
+    }
+
+    /// Runs a command that must succeed and gives its JSON.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ok(&self, args: &[&str]) -> Value {
+        let ran = self.run(args).await;
+        assert_eq!(ran.code, Some(0), "phone {args:?}: {}{}", ran.out, ran.err);
+        serde_json::from_str(&ran.out).expect("JSON")
+    }
+
+    /// Runs a command and kills it after a moment. Gives its JSON if it had said everything by then:
+    /// what it said must hold.
+    pub async fn run_killed(&self, args: &[&str], after: Duration) -> Option<Value> {
+        let mut command = self.command(args);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        if tokio::time::timeout(after, child.wait()).await.is_err() {
+            let _ = child.start_kill();
+        }
+        let output = in_time("a killed command", child.wait_with_output()).await.expect("output");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said: Option<Value> = serde_json::from_str(&text).ok();
+        assert!(
+            said.as_ref().is_none_or(|said| said["error"].is_null()),
+            "phone {args:?}: {text}"
+        );
+        said
+    }
+
+    /// The petitions it holds.
+    pub async fn list(&self) -> Vec<Value> {
+        let said = self.ok(&["list"]).await;
+        said["petitions"].as_array().cloned().expect("petitions")
+    }
+
+    /// One petition in full.
+    pub async fn show(&self, id: &str) -> Value {
+        self.ok(&["show", id]).await["petition"].clone()
+    }
+
+    /// The device at a glance.
+    pub async fn status(&self) -> Value {
+        self.ok(&["status"]).await["status"].clone()
+    }
+
+    /// Captures a petition and gives its provisional folio.
+    pub async fn capture(&self, title: &str, more: &[&str]) -> String {
+        let mut args = vec!["capture", "--title", title, "--description", "Sin luz"];
+        args.extend(more);
+        let said = self.ok(&args).await;
+        assert_eq!(said["saved"], true);
+        let folio = said["petitions"][0]["provisional_folio"].as_str();
+        folio.expect("a provisional folio").to_owned()
+    }
+
+    /// Syncs until nothing is left, however long the relay needs to come back.
+    pub async fn sync(&self) {
+        until("everything is sent", async || {
+            let ran = self.run(&["sync", "--timeout", "10"]).await;
+            (ran.code == Some(0)).then_some(())
+        })
+        .await;
+    }
+
+    /// Starts `sync --watch`.
+    pub fn watch(&self) -> Watch {
+        let mut command = self.command(&["sync", "--watch"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        Watch { child, lines }
+    }
+}
+
+/// A running `sync --watch`; killed when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    /// The next line that is what the test looks for.
+    pub async fn line(&mut self, what: &str, mut look: impl FnMut(&Value) -> bool) -> Value {
+        in_time(what, async {
+            loop {
+                let line = self.lines.next_line().await.expect("its output");
+                let line = line.unwrap_or_else(|| panic!("{what}: the watch ended"));
+                let line: Value = serde_json::from_str(&line).expect("JSON");
+                if look(&line) {
+                    return line;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the relay has greeted and everything was sent.
+    pub async fn online(&mut self) {
+        let online = |line: &Value| line["connection"] == "online" && line["unsent"] == 0;
+        self.line("online", online).await;
+    }
+
+    /// Kills it as Android kills an app: with no word.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+}

@@ -1,0 +1,328 @@
+//! A city: its data folder, its people, and a relay process that can be killed and started again.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::wait::{in_time, until};
+
+/// Lines of the relay's log that a failing test shows.
+const LAST_LINES: usize = 40;
+/// Password of every console user of the tests.
+pub const PASSWORD: &str = "una clave larga";
+
+/// The binary under test.
+///
+/// # Panics
+/// When `MANZANA_BIN` does not name it.
+pub fn binary() -> PathBuf {
+    let Some(path) = std::env::var_os("MANZANA_BIN").map(PathBuf::from) else {
+        panic!(
+            "MANZANA_BIN is not set: `scripts/test e2e` sets it, or build with \
+             `cargo build --profile ci -p manzana-server` and name <target>/ci/manzana"
+        );
+    };
+    assert!(
+        path.is_file(),
+        "MANZANA_BIN names no file: {}",
+        path.display()
+    );
+    path
+}
+
+/// A command of the binary under test, free of the caller's own configuration.
+pub fn manzana() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MANZANA_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// What a command that ran to its end gave.
+#[derive(Debug)]
+pub struct Ran {
+    /// Exit code; `None` when it was killed.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// When it cannot be started or does not end.
+pub async fn run(command: &mut Command) -> Ran {
+    let output = in_time("a command", command.output())
+        .await
+        .expect("the binary starts");
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// One city in a temporary folder.
+#[derive(Debug)]
+pub struct City {
+    dir: TempDir,
+    sync: SocketAddr,
+    console: SocketAddr,
+    relay: Option<Running>,
+    settings: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    log: Log,
+}
+
+/// The last lines of a process's log; shown when the test fails.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    fn push(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+impl City {
+    /// Starts a relay for a new city, on ports that the system gives.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// [`City::start`] with more `MANZANA_*` settings, named without the prefix.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let settings = settings
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut city = Self {
+            dir,
+            sync: any,
+            console: any,
+            relay: None,
+            settings,
+        };
+        city.restart().await;
+        city
+    }
+
+    /// The city's data folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A folder for something else of this test, gone with the city.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where devices connect.
+    pub fn sync(&self) -> SocketAddr {
+        self.sync
+    }
+
+    /// Where browsers connect.
+    pub fn console(&self) -> SocketAddr {
+        self.console
+    }
+
+    /// The relay's process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        let running = self.relay.as_ref().expect("the relay runs");
+        running.child.id().expect("the relay runs")
+    }
+
+    /// Starts the relay on the city's data: at first on ports of the system's choice, later on the
+    /// same ones.
+    pub async fn restart(&mut self) {
+        assert!(self.relay.is_none(), "it runs already");
+        // A port that was free a moment ago may be somebody's outgoing one for a moment.
+        let running = until("the relay serves", async || self.try_start().await).await;
+        self.relay = Some(running);
+    }
+
+    async fn try_start(&mut self) -> Option<Running> {
+        let mut child = self
+            .command("serve")
+            .env("MANZANA_LOG__FORMAT", "json")
+            .env("MANZANA_SYNC_LISTEN", self.sync.to_string())
+            .env("MANZANA_CONSOLE_LISTEN", self.console.to_string())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stderr.take()?).lines();
+        let log = Log::default();
+        while let Ok(Some(line)) = lines.next_line().await {
+            log.push(line.clone());
+            let record: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if record["message"] == "serving" {
+                let address = |name: &str| record[name].as_str()?.parse().ok();
+                self.sync = address("devices")?;
+                self.console = address("console")?;
+                let rest = log.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        rest.push(line);
+                    }
+                });
+                return Some(Running { child, log });
+            }
+        }
+        assert!(
+            log.text().contains("port is taken"),
+            "the relay does not start:\n{}",
+            log.text()
+        );
+        None
+    }
+
+    /// Kills the relay as a power cut would: no goodbye, nothing flushed.
+    pub async fn kill(&mut self) {
+        let mut running = self.relay.take().expect("the relay runs");
+        running.child.kill().await.expect("killed");
+    }
+
+    /// Asks the relay to stop and gives its exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        let mut running = self.relay.take().expect("the relay runs");
+        let pid = running.child.id().expect("it runs").to_string();
+        run(Command::new("kill").args(["-TERM", &pid])).await;
+        let status = in_time("the relay stops", running.child.wait()).await;
+        status.expect("a status").code()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_up(&mut self) -> bool {
+        self.relay
+            .as_mut()
+            .is_some_and(|running| matches!(running.child.try_wait(), Ok(None)))
+    }
+
+    /// Memory of the relay's own process now, KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("a process");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("its memory");
+        let number = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|text| text.parse().ok());
+        number.expect("a number")
+    }
+
+    /// A command of this city's administration.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = manzana();
+        command.arg(name).env("MANZANA_DATA_DIR", self.data_dir());
+        command.envs(
+            self.settings
+                .iter()
+                .map(|(k, v)| (format!("MANZANA_{k}"), v)),
+        );
+        command
+    }
+
+    /// Adds a person; those of the console sign in with [`PASSWORD`].
+    pub async fn user(&self, name: &str, role: &str) {
+        let mut command = self.command("user");
+        command.args(["add", name, "--role", role, "--display", name]);
+        command.arg("--password-stdin").stdin(Stdio::piped());
+        let mut child = command
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mut input = child.stdin.take().expect("its input");
+        input.write_all(PASSWORD.as_bytes()).await.expect("written");
+        drop(input);
+        let status = in_time("user add", child.wait()).await.expect("a status");
+        assert!(status.success(), "user add {name}");
+    }
+
+    /// Makes an invitation to this city's relay.
+    pub async fn invite(&self, user: &str, scopes: &[&str]) -> String {
+        self.invite_by(self.sync, user, scopes).await
+    }
+
+    /// Makes an invitation that names another address (a proxy's) as the relay's.
+    pub async fn invite_by(&self, relay: SocketAddr, user: &str, scopes: &[&str]) -> String {
+        let mut command = self.command("invite");
+        command.args(["--user", user, "--relay", &format!("https://{relay}")]);
+        for scope in scopes {
+            command.args(["--scope", scope]);
+            if let Some(block) = scope.strip_prefix("block:") {
+                command.args(["--block", block]);
+            }
+        }
+        let ran = run(&mut command).await;
+        assert_eq!(ran.code, Some(0), "invite: {}", ran.err);
+        ran.out.trim().to_owned()
+    }
+
+    /// Imports a small catalog: agency 1, "Dirección de Alumbrado Público".
+    pub async fn catalog(&self) {
+        let file = self.path("catalog.json");
+        let text = r#"{"agencies":[{"id":1,"name":"Dirección de Alumbrado Público"}],
+                       "neighborhoods":[{"id":1,"name":"Benito Juárez Norte"}]}"#;
+        std::fs::write(&file, text).expect("written");
+        let ran = run(self.command("catalog").arg(&file)).await;
+        assert_eq!(ran.code, Some(0), "catalog: {}", ran.err);
+    }
+
+    /// Revokes a device.
+    pub async fn revoke(&self, device: &str) {
+        let ran = run(self.command("revoke").arg(device)).await;
+        assert_eq!(ran.code, Some(0), "revoke: {}", ran.err);
+    }
+
+    /// The city's database.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir().join("city.sqlite")
+    }
+}
+
+impl Drop for City {
+    fn drop(&mut self) {
+        if let (true, Some(running)) = (std::thread::panicking(), &self.relay) {
+            eprintln!("the relay's last words:\n{}", running.log.text());
+        }
+    }
+}
+
+/// A folder as text, for arguments.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("a folder of the tests")
+}
