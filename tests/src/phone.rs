@@ -25,14 +25,21 @@ impl Phone {
 
     /// Enrols a new device with this invitation.
     pub async fn enrol_with(city: &City, name: &str, invitation: &str) -> Self {
-        let phone = Self { home: city.path(&format!("phone-{name}")) };
+        let phone = Self {
+            home: city.path(&format!("phone-{name}")),
+        };
         phone.ok(&["enrol", invitation]).await;
         phone
     }
 
     fn command(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = manzana();
-        command.arg("phone").arg("--home").arg(&self.home).arg("--json").args(args);
+        command
+            .arg("phone")
+            .arg("--home")
+            .arg(&self.home)
+            .arg("--json")
+            .args(args);
         command
     }
 
@@ -55,11 +62,16 @@ impl Phone {
     /// what it said must hold.
     pub async fn run_killed(&self, args: &[&str], after: Duration) -> Option<Value> {
         let mut command = self.command(args);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         if tokio::time::timeout(after, child.wait()).await.is_err() {
             let _ = child.start_kill();
         }
-        let output = in_time("a killed command", child.wait_with_output()).await.expect("output");
+        let output = in_time("a killed command", child.wait_with_output())
+            .await
+            .expect("output");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let said: Option<Value> = serde_json::from_str(&text).ok();
         assert!(
@@ -107,7 +119,10 @@ impl Phone {
     /// Starts `sync --watch`.
     pub fn watch(&self) -> Watch {
         let mut command = self.command(&["sync", "--watch"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         Watch { child, lines }
     }

@@ -14,7 +14,7 @@ pub(crate) use city::City;
 pub(crate) use relay::{Knob, TestRelay};
 
 /// Longest that any wait of a test may take: reached only when the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn open(dir: &Path) -> Client {
     Client::open(OpenOptions::new(dir)).await.unwrap()
