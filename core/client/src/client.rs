@@ -266,11 +266,10 @@ impl Client {
         self.read(views::to_correct).await
     }
 
-    /// Does what waits in "Por corregir" again, as it was, as a new act of now; it leaves the list.
+    /// Does what waits in "Por corregir" again, as it was; it leaves the list.
     ///
     /// # Errors
-    /// Policy's denial (then it stays), or [`ClientError::NeedsPetitioner`]: sealed data cannot be
-    /// taken over into another capture.
+    /// Policy's denial: then it stays.
     pub async fn resend(&self, id: RecordId) -> Result<Saved, ClientError> {
         self.write(move |state| resend(state, &id)).await
     }
