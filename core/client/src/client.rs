@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manzana_engine::codec;
+use manzana_engine::document::CatalogView;
 use manzana_engine::envelope::Envelope;
 use manzana_engine::fold::EventKind;
 use manzana_engine::grant::Role;
@@ -259,6 +260,11 @@ impl Client {
     pub async fn find(&self, text: &str) -> Result<DocId, ClientError> {
         let text = text.to_owned();
         self.read(move |state| views::find(state, &text)).await
+    }
+
+    /// The catalogs that this device holds (agencies, neighborhoods…), by name.
+    pub async fn catalogs(&self) -> Result<Vec<CatalogView>, ClientError> {
+        self.read(views::catalogs).await
     }
 
     /// What waits in "Por corregir", oldest first.
