@@ -5,11 +5,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::sync::mpsc;
 
 use crate::relay::{City, Ran, manzana, run};
 use crate::wait::{in_time, until};
+
+/// Lines of a watch that a test may leave unread.
+const LINES: usize = 10_000;
+/// How long [`Watch::some`] waits for a line.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// One device, on its disk.
 #[derive(Debug, Clone)]
@@ -25,14 +31,21 @@ impl Phone {
 
     /// Enrols a new device with this invitation.
     pub async fn enrol_with(city: &City, name: &str, invitation: &str) -> Self {
-        let phone = Self { home: city.path(&format!("phone-{name}")) };
+        let phone = Self {
+            home: city.path(&format!("phone-{name}")),
+        };
         phone.ok(&["enrol", invitation]).await;
         phone
     }
 
     fn command(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = manzana();
-        command.arg("phone").arg("--home").arg(&self.home).arg("--json").args(args);
+        command
+            .arg("phone")
+            .arg("--home")
+            .arg(&self.home)
+            .arg("--json")
+            .args(args);
         command
     }
 
@@ -55,11 +68,16 @@ impl Phone {
     /// what it said must hold.
     pub async fn run_killed(&self, args: &[&str], after: Duration) -> Option<Value> {
         let mut command = self.command(args);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         if tokio::time::timeout(after, child.wait()).await.is_err() {
             let _ = child.start_kill();
         }
-        let output = in_time("a killed command", child.wait_with_output()).await.expect("output");
+        let output = in_time("a killed command", child.wait_with_output())
+            .await
+            .expect("output");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let said: Option<Value> = serde_json::from_str(&text).ok();
         assert!(
@@ -107,8 +125,21 @@ impl Phone {
     /// Starts `sync --watch`.
     pub fn watch(&self) -> Watch {
         let mut command = self.command(&["sync", "--watch"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let (sender, lines) = mpsc::channel(LINES);
+        // Read at once: a full pipe would hold the phone up.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = output.next_line().await {
+                let line = serde_json::from_str(&line).expect("JSON");
+                if sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+        });
         Watch { child, lines }
     }
 }
@@ -117,7 +148,7 @@ impl Phone {
 #[derive(Debug)]
 pub struct Watch {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: mpsc::Receiver<Value>,
 }
 
 impl Watch {
@@ -125,9 +156,8 @@ impl Watch {
     pub async fn line(&mut self, what: &str, mut look: impl FnMut(&Value) -> bool) -> Value {
         in_time(what, async {
             loop {
-                let line = self.lines.next_line().await.expect("its output");
+                let line = self.lines.recv().await;
                 let line = line.unwrap_or_else(|| panic!("{what}: the watch ended"));
-                let line: Value = serde_json::from_str(&line).expect("JSON");
                 if look(&line) {
                     return line;
                 }
@@ -140,6 +170,18 @@ impl Watch {
     pub async fn online(&mut self) {
         let online = |line: &Value| line["connection"] == "online" && line["unsent"] == 0;
         self.line("online", online).await;
+    }
+
+    /// Reads up to `count` lines, fewer when nothing comes for a moment.
+    pub async fn some(&mut self, count: u64) {
+        for _ in 0..count {
+            if tokio::time::timeout(MOMENT, self.lines.recv())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// Kills it as Android kills an app: with no word.

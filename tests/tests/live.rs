@@ -44,7 +44,10 @@ async fn a_petition_captured_offline_shows_within_a_second_of_the_devices_return
 /// Kinds of the two sides of a conflict, sorted.
 fn sides(detail: &Value) -> Vec<&str> {
     let sides = detail["conflict_sides"].as_array().expect("sides");
-    let mut kinds: Vec<&str> = sides.iter().filter_map(|side| side["kind"].as_str()).collect();
+    let mut kinds: Vec<&str> = sides
+        .iter()
+        .filter_map(|side| side["kind"].as_str())
+        .collect();
     kinds.sort_unstable();
     kinds
 }
@@ -69,12 +72,16 @@ async fn an_act_from_a_page_two_changes_stale_makes_the_conflict_it_should() {
     captain.sync().await;
     crew.sync().await;
     let operator = Console::sign_in(&city, "olga").await;
-    let id = operator.petitions().await[0]["id"].as_str().expect("an id").to_owned();
+    let id = operator.petitions().await[0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let page = operator.detail(&id).await;
 
     // Two changes that the open page does not show.
     crew.ok(&["start", &provisional]).await;
-    crew.ok(&["close", &provisional, "--note", "Foco nuevo"]).await;
+    crew.ok(&["close", &provisional, "--note", "Foco nuevo"])
+        .await;
     crew.sync().await;
     assert_eq!(operator.detail(&id).await["status"], "done");
 
@@ -90,27 +97,43 @@ async fn an_act_from_a_page_two_changes_stale_makes_the_conflict_it_should() {
     assert_eq!(again.json["detail"]["history"], detail["history"]);
     // An operator does not decide it, and says so in words.
     let decide = json!({"act": "final_state", "outcome": "done", "reason": "Hay foto"});
-    let refused = operator.act(&id, &detail["heads"], "key-final-0", &decide).await;
-    assert_eq!((refused.status, &refused.json["error"]["code"]), (403, &json!("forbidden")));
+    let refused = operator
+        .act(&id, &detail["heads"], "key-final-0", &decide)
+        .await;
+    assert_eq!(
+        (refused.status, &refused.json["error"]["code"]),
+        (403, &json!("forbidden"))
+    );
 
     for phone in [&captain, &crew] {
         phone.sync().await;
         let shown = phone.show(&provisional).await;
         assert_eq!(shown["conflict"], true, "{shown}");
         let words = shown["conflicts"][0].as_str().expect("words");
-        assert!(words.contains("Atendida") && words.contains("No procede"), "{words}");
+        assert!(
+            words.contains("Atendida") && words.contains("No procede"),
+            "{words}"
+        );
     }
 
     let supervisor = Console::sign_in(&city, "lupita").await;
     let page = supervisor.detail(&id).await;
-    let decided = supervisor.act(&id, &page["heads"], "key-final-1", &decide).await;
+    let decided = supervisor
+        .act(&id, &page["heads"], "key-final-1", &decide)
+        .await;
     assert_eq!(decided.status, 200, "{}", decided.json);
     let detail = &decided.json["detail"];
-    assert_eq!((&detail["conflict"], &detail["status"]), (&json!(false), &json!("done")));
+    assert_eq!(
+        (&detail["conflict"], &detail["status"]),
+        (&json!(false), &json!("done"))
+    );
     for phone in [&captain, &crew] {
         phone.sync().await;
         let shown = phone.show(&provisional).await;
         assert_eq!(shown["conflicts"], json!([]));
-        assert_eq!((&shown["final"], &shown["status"]), (&json!(true), &json!("done")));
+        assert_eq!(
+            (&shown["final"], &shown["status"]),
+            (&json!(true), &json!("done"))
+        );
     }
 }

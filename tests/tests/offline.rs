@@ -24,7 +24,10 @@ fn text(value: &Value) -> String {
 async fn by_title(phone: &Phone) -> BTreeMap<String, Value> {
     let rows = phone.list().await;
     let count = rows.len();
-    let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (text(&row["title"]), row)).collect();
+    let rows: BTreeMap<_, _> = rows
+        .into_iter()
+        .map(|row| (text(&row["title"]), row))
+        .collect();
     assert_eq!(rows.len(), count, "a petition was captured twice");
     rows
 }
@@ -39,12 +42,17 @@ async fn stubbornly(
 ) {
     loop {
         let said = if random.below(4) == 0 {
-            phone.run_killed(args, Duration::from_millis(random.below(60))).await
+            phone
+                .run_killed(args, Duration::from_millis(random.below(60)))
+                .await
         } else {
             Some(phone.ok(args).await)
         };
         let done = is_done(&by_title(phone).await);
-        assert!(done || said.is_none(), "{args:?} said that it was saved, and it is not");
+        assert!(
+            done || said.is_none(),
+            "{args:?} said that it was saved, and it is not"
+        );
         if done {
             return;
         }
@@ -55,7 +63,8 @@ async fn stubbornly(
 async fn received(phone: &Phone) -> BTreeSet<(String, String)> {
     let rows = phone.list().await;
     let kept = rows.iter().filter(|row| row["custody"] != "on_this_phone");
-    kept.map(|row| (text(&row["provisional_folio"]), text(&row["folio"]))).collect()
+    kept.map(|row| (text(&row["provisional_folio"]), text(&row["folio"])))
+        .collect()
 }
 
 #[tokio::test]
@@ -64,7 +73,11 @@ async fn fifty_petitions_and_twenty_closings_made_with_no_network_arrive_exactly
     let mut city = City::start().await;
     city.user("cuadrilla", "crew").await;
     city.user("lupita", "supervisor").await;
-    let phone = Phone::enrol(&city, "cuadrilla", &["crew:1"]).await;
+    let proxy = Proxy::start(city.sync()).await;
+    let invitation = city
+        .invite_by(proxy.address(), "cuadrilla", &["crew:1"])
+        .await;
+    let phone = Phone::enrol_with(&city, "cuadrilla", &invitation).await;
     city.kill().await;
 
     let titles: Vec<String> = (1..=CAPTURED).map(|n| format!("LÁMPARA {n:02}")).collect();
@@ -74,46 +87,74 @@ async fn fifty_petitions_and_twenty_closings_made_with_no_network_arrive_exactly
     }
     let rows = by_title(&phone).await;
     for title in &titles[..CLOSED] {
-        let args = ["close", &text(&rows[title]["provisional_folio"]), "--note", "Foco nuevo"];
-        stubbornly(&phone, &mut random, &args, |rows| rows[title]["status"] == "done").await;
+        let args = [
+            "close",
+            &text(&rows[title]["provisional_folio"]),
+            "--note",
+            "Foco nuevo",
+        ];
+        stubbornly(&phone, &mut random, &args, |rows| {
+            rows[title]["status"] == "done"
+        })
+        .await;
     }
     let everything = (CAPTURED + CLOSED) as u64;
     assert_eq!(phone.status().await["unsent"], everything);
     assert!(received(&phone).await.is_empty());
 
+    // A thin line, so that death finds the phone in the middle of its work.
+    proxy.set(Weather::Slow(Duration::from_millis(5)));
     let mut promised = BTreeSet::new();
     let mut amid = 0;
+    city.restart().await;
+    let mut watch = phone.watch();
     for _ in 0..DEATHS {
-        city.restart().await;
-        let watch = phone.watch();
-        tokio::time::sleep(Duration::from_millis(20 + random.below(160))).await;
-        if random.below(2) == 0 {
-            city.kill().await;
-            watch.kill().await;
-        } else {
-            watch.kill().await;
+        watch.some(random.below(10)).await;
+        tokio::time::sleep(Duration::from_millis(random.below(120))).await;
+        let dies = random.below(3);
+        if dies != 0 {
             city.kill().await;
         }
+        if dies != 1 {
+            watch.kill().await;
+            watch = phone.watch();
+        }
         let now = received(&phone).await;
-        assert!(now.is_superset(&promised), "what was received is not any more");
+        assert!(
+            now.is_superset(&promised),
+            "what was received is not any more"
+        );
         promised = now;
         let left = phone.status().await["unsent"].as_u64().unwrap_or_default();
         amid += usize::from(0 < left && left < everything);
+        if dies != 0 {
+            city.restart().await;
+        }
     }
-    println!("{amid} of {DEATHS} deaths with a part sent; {} promised by then", promised.len());
+    watch.kill().await;
+    println!(
+        "{amid} of {DEATHS} deaths with a part sent; {} promised by then",
+        promised.len()
+    );
 
-    city.restart().await;
+    proxy.set(Weather::Fair);
     phone.sync().await;
     let status = phone.status().await;
-    assert_eq!((&status["unsent"], &status["to_correct"]), (&0.into(), &0.into()), "{status}");
+    assert_eq!(
+        (&status["unsent"], &status["to_correct"]),
+        (&0.into(), &0.into()),
+        "{status}"
+    );
     let kept = received(&phone).await;
     assert_eq!(kept.len(), CAPTURED);
     assert!(kept.is_superset(&promised));
 
     let console = Console::sign_in(&city, "lupita").await;
     let rows = console.petitions().await;
-    let there: BTreeSet<_> =
-        rows.iter().map(|row| (text(&row["provisional"]), text(&row["folio"]))).collect();
+    let there: BTreeSet<_> = rows
+        .iter()
+        .map(|row| (text(&row["provisional"]), text(&row["folio"])))
+        .collect();
     assert_eq!(rows.len(), CAPTURED);
     assert_eq!(there, kept);
     let folios: BTreeSet<String> = there.into_iter().map(|(_, folio)| folio).collect();
@@ -130,7 +171,11 @@ async fn fifty_petitions_and_twenty_closings_made_with_no_network_arrive_exactly
     assert_eq!(last, Some(everything));
     for row in rows.iter().filter(|row| row["status"] == "done").take(3) {
         let detail = console.detail(&text(&row["id"])).await;
-        assert_eq!(detail["history"].as_array().map(Vec::len), Some(2), "{detail}");
+        assert_eq!(
+            detail["history"].as_array().map(Vec::len),
+            Some(2),
+            "{detail}"
+        );
     }
 }
 
@@ -152,7 +197,10 @@ async fn a_network_that_swallows_receipts_never_makes_a_phone_say_received() {
     // The relay has it, durably, and says so to deaf ears.
     let row = events.row().await;
     assert_eq!(row["provisional"], provisional.as_str());
-    until("the receipt is swallowed", async || (proxy.swallowed() > 0).then_some(())).await;
+    until("the receipt is swallowed", async || {
+        (proxy.swallowed() > 0).then_some(())
+    })
+    .await;
     let on_this_phone = async || {
         let rows = phone.list().await;
         assert_eq!(rows[0]["custody"], "on_this_phone");
