@@ -17,7 +17,7 @@ use manzana_engine::replica::ReplicaStore as _;
 use manzana_engine::wire::{ByeCode, Down, Up};
 use manzana_engine::{codec, limits};
 use manzana_tests::console::Console;
-use manzana_tests::device::{Device, Link, NOW, push};
+use manzana_tests::device::{Device, Link, NOW, Refusal, push};
 use manzana_tests::relay::City;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -376,7 +376,7 @@ async fn a_revoked_devices_session_ends_within_five_seconds_and_later_work_is_he
         took.as_millis()
     );
     assert!(took <= REVOKED_WITHIN, "{took:?}");
-    assert_eq!(scene.bad.connect().await.err(), Some(403));
+    assert_eq!(scene.bad.connect().await.err(), Some(Refusal::Status(403)));
 
     // What it writes later comes by another's hand, and waits for a person.
     scene.bad.capture("DESPUÉS");

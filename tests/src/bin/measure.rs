@@ -80,7 +80,7 @@ async fn bytes_of_a_status_change() {
                 told("down to its author: the receipt", size, false);
                 answered.0 = true;
             }
-            Down::Log { .. } => {
+            Down::Log { items, .. } if !items.is_empty() => {
                 told("down to its author: its place in the log", size, false);
                 answered.1 = true;
             }
