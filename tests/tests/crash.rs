@@ -108,7 +108,7 @@ fn note(device: &Device, frame: Down, signed: &mut Signed) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_relay_signed_for_survives_each_of_its_deaths() {
-    let mut random = Seeded(8);
+    let mut random = Seeded::from_environment(8);
     let mut city = City::start().await;
     city.user("lupita", "supervisor").await;
     let mut working = Vec::new();
