@@ -38,6 +38,16 @@ impl Phone {
         phone
     }
 
+    /// A copy of the whole folder, byte by byte, as a backup put on another phone makes it.
+    pub fn clone_to(&self, city: &City, name: &str) -> Self {
+        let home = city.path(&format!("phone-{name}"));
+        std::fs::create_dir(&home).expect("a folder");
+        for file in std::fs::read_dir(&self.home).expect("a folder").flatten() {
+            std::fs::copy(file.path(), home.join(file.file_name())).expect("copied");
+        }
+        Self { home }
+    }
+
     fn command(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = manzana();
         command
