@@ -5,12 +5,13 @@
 // Nothing here knows a result beforehand: folios, words and states are what the programs said.
 //
 //   node scripts/demo-story.mjs --manzana BIN --console URL --phones DIR --logins FILE
-//                               [--browser [--shots DIR]]
+//                               [--browser [--shots DIR]] [--pace SECONDS between steps, to watch it]
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
 
 import { HttpDesk } from './demo-desk-http.mjs';
@@ -23,6 +24,7 @@ const { values: options } = parseArgs({
     logins: { type: 'string' },
     shots: { type: 'string' },
     browser: { type: 'boolean', default: false },
+    pace: { type: 'string', default: '0' },
   },
 });
 const run = promisify(execFile);
@@ -72,6 +74,7 @@ const began = performance.now();
 /** One step of the afternoon; a failure tells its name. */
 async function step(name, work) {
   current = name;
+  await sleep(1_000 * Number(options.pace));
   const result = await work();
   const spent = ((performance.now() - began) / 1000).toFixed(1).padStart(6);
   console.log(`${spent} s  ${name}${typeof result === 'string' ? `: ${result}` : ''}`);
@@ -85,7 +88,7 @@ async function afternoon(operator, newSupervisor) {
 
   await step('the operator signs in', async () => {
     const page = await operator.signIn();
-    if (page.some(([newest]) => newest > SHOWN[0][0])) return 'this city has newer petitions than the six known rows';
+    if (!options.browser && page.some(([newest]) => newest > SHOWN[0][0])) return 'this city has newer petitions than the six known rows';
     assert.deepEqual(page.slice(0, SHOWN.length), SHOWN);
     await operator.picture('1-six-newest-rows');
     return 'the six newest rows are those of the city';
@@ -120,7 +123,7 @@ async function afternoon(operator, newSupervisor) {
     assert.match(folio, /^SIAC-\d{6}$/);
     await operator.appears(folio, captured.title);
     await operator.picture('2-arrived-live');
-    return `${petition.custody_text} as ${folio}`;
+    return `${petition.custody_text} as ${folio}; the desk shows it`;
   });
   await step('the operator opens it', async () => {
     await operator.open(folio);
@@ -184,7 +187,7 @@ async function afternoon(operator, newSupervisor) {
     }
     return told.join('; ');
   });
-  await step('the pages asked for their list once', async () => {
+  await step(options.browser ? 'each page asked for its list once, and complained of nothing' : 'both desks sign out', async () => {
     await operator.finish();
     await supervisor.finish();
   });

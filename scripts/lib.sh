@@ -154,7 +154,7 @@ run_step() {
             say ""
             timing_table
             say "step '$name' failed (exit $rc); its log: $log"
-            say "again, alone: $0 $name"
+            [ "${whole:-no}" = yes ] || say "again, alone: $0 $name"
             exit 1
             ;;
     esac

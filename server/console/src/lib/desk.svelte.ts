@@ -22,6 +22,7 @@ export class Desk {
   started = $state(false);
   /** The session ended by itself, not by the person. */
   ended = $state(false);
+  signOutFailed = $state(false);
   startError = $state.raw<unknown>(null);
   catalogs = $state.raw<Catalogs>({ neighborhoods: [], agencies: [] });
   view = $state<View>('petitions');
@@ -60,13 +61,17 @@ export class Desk {
     await this.enter(await this.api.signIn(user, password));
   }
 
+  /** Ends the session; says so when the relay could not be told, for then it has not ended. */
   async signOut(): Promise<void> {
+    this.signOutFailed = false;
     try {
       await this.api.signOut();
-    } finally {
-      this.leave(false);
-      this.open.forget();
+    } catch (error) {
+      this.signOutFailed = !(error instanceof ApiError && error.status === 401);
+      if (this.signOutFailed) return;
     }
+    this.leave(false);
+    this.open.forget();
   }
 
   /** The address bar changed, by a link or by going back. */

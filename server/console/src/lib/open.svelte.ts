@@ -1,5 +1,5 @@
 /** The petition beside the list: its detail, the form half filled on it, and the acts sent from it. */
-import { newDraft, switchAct, toRequest, type Draft } from './acts';
+import { isBlank, newDraft, switchAct, toRequest, type Draft } from './acts';
 import type { Api } from './api';
 import type { Phase } from './list.svelte';
 import type { Act, Detail, Row } from './wire';
@@ -37,6 +37,11 @@ export class OpenPetition {
     return (this.id && this.drafts[this.id]) || null;
   }
 
+  /** Whether closing the page would lose something typed. */
+  get hasUnsent(): boolean {
+    return Object.values(this.drafts).some((draft) => !isBlank(draft));
+  }
+
   isActing(id: string): boolean {
     return this.acting.has(id);
   }
@@ -58,7 +63,7 @@ export class OpenPetition {
     this.detail = null;
   }
 
-  /** Signs of someone else's work must not meet this person's forms. */
+  /** Another person sits down: nothing half typed is left for them. */
   forget(): void {
     this.close();
     this.drafts = {};

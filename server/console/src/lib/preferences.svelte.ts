@@ -6,7 +6,7 @@ export type Theme = 'light' | 'dark';
 /** Bounds of the detail pane's width (CSS pixels). */
 export const PANE_MIN = 360;
 export const PANE_MAX = 760;
-const PANE_DEFAULT = 460;
+const PANE_DEFAULT = 424;
 
 const PREFIX = 'manzana.';
 

@@ -119,6 +119,7 @@ const es = {
     language: 'English',
     languageLabel: 'Cambiar a inglés',
     signOut: 'Terminar sesión',
+    signOutFailed: 'La sesión sigue abierta: el centro no respondió. Intente otra vez antes de retirarse.',
     connectedAs: (name: string): string => `Conectado como ${name}`,
   },
   network: {
@@ -363,6 +364,7 @@ const en: Catalog = {
     language: 'Español',
     languageLabel: 'Switch to Spanish',
     signOut: 'Sign out',
+    signOutFailed: 'You are still signed in: the centre did not answer. Try again before you leave.',
     connectedAs: (name) => `Signed in as ${name}`,
   },
   network: {
