@@ -8,7 +8,9 @@ use manzana_tests::relay::{City, text};
 use serde_json::Value;
 
 fn titles(rows: &[Value]) -> BTreeSet<String> {
-    rows.iter().filter_map(|row| row["title"].as_str().map(str::to_owned)).collect()
+    rows.iter()
+        .filter_map(|row| row["title"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn named(names: &[&str]) -> BTreeSet<String> {
@@ -39,11 +41,17 @@ async fn what_a_neighbour_carried_arrives_once_and_its_author_learns_of_it() {
     beto.sync().await;
     let rows = console.petitions().await;
     assert_eq!(titles(&rows), named(&["POSTE CAÍDO"]));
-    assert_eq!((&rows[0]["comments"], &rows[0]["seq"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&rows[0]["comments"], &rows[0]["seq"]),
+        (&1.into(), &2.into())
+    );
     assert_eq!(ana.show(&provisional).await["custody"], "on_this_phone");
     ana.sync().await;
     let shown = ana.show(&provisional).await;
-    assert_eq!((&shown["custody"], &shown["folio"]), (&"received".into(), &rows[0]["folio"]));
+    assert_eq!(
+        (&shown["custody"], &shown["folio"]),
+        (&"received".into(), &rows[0]["folio"])
+    );
     // The same again, by both roads: nothing more comes of it.
     beto.ok(&["import", text(&file)]).await;
     beto.sync().await;
