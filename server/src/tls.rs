@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use manzana_client::city_anchor as trust_anchor;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SerialNumber,
@@ -25,9 +26,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{
-    CertificateDer, Der, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, TrustAnchor, UnixTime,
-};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 use time::{Date, Month, OffsetDateTime};
 
@@ -41,8 +40,6 @@ const ROOT_NAME: &str = "Manzana city root";
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
-/// SubjectPublicKeyInfo of an Ed25519 key, without its outer header, up to the key.
-const SPKI_PREFIX: [u8; 10] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 /// Largest key or certificate file read, in bytes.
 const MAX_PEM_BYTES: u64 = 256 << 10;
 
@@ -189,27 +186,6 @@ impl CityRoot {
         let certificate = params.signed_by(&key, &self.issuer).map_err(library)?;
         Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
     }
-}
-
-/// The trust anchor of a city, from the public key of its root alone.
-#[must_use]
-pub fn trust_anchor(public_key: &[u8; 32]) -> TrustAnchor<'static> {
-    let mut attribute = vec![0x06, 0x03, 0x55, 0x04, 0x03];
-    attribute.extend(der_value(0x0c, ROOT_NAME.as_bytes()));
-    let subject = der_value(0x31, &der_value(0x30, &attribute));
-    let spki = [SPKI_PREFIX.as_slice(), public_key].concat();
-    TrustAnchor {
-        subject: Der::from(subject),
-        subject_public_key_info: Der::from(spki),
-        name_constraints: None,
-    }
-}
-
-/// Tag, length and content; ours are all shorter than 128 bytes.
-fn der_value(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).unwrap_or(u8::MAX);
-    debug_assert!(length < 0x80, "short form only");
-    [&[tag, length], content].concat()
 }
 
 /// Where the certificate of a listener comes from; asked again for each renewal.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use manzana_engine::codec;
+use manzana_engine::document::CatalogView;
 use manzana_engine::envelope::Envelope;
 use manzana_engine::fold::EventKind;
 use manzana_engine::grant::Role;
@@ -261,16 +262,20 @@ impl Client {
         self.read(move |state| views::find(state, &text)).await
     }
 
+    /// The catalogs that this device holds (agencies, neighborhoods…), by name.
+    pub async fn catalogs(&self) -> Result<Vec<CatalogView>, ClientError> {
+        self.read(views::catalogs).await
+    }
+
     /// What waits in "Por corregir", oldest first.
     pub async fn to_correct(&self) -> Result<Vec<ToCorrect>, ClientError> {
         self.read(views::to_correct).await
     }
 
-    /// Does what waits in "Por corregir" again, as it was, as a new act of now; it leaves the list.
+    /// Does what waits in "Por corregir" again, as it was; it leaves the list.
     ///
     /// # Errors
-    /// Policy's denial (then it stays), or [`ClientError::NeedsPetitioner`]: sealed data cannot be
-    /// taken over into another capture.
+    /// Policy's denial: then it stays.
     pub async fn resend(&self, id: RecordId) -> Result<Saved, ClientError> {
         self.write(move |state| resend(state, &id)).await
     }

@@ -99,9 +99,6 @@ pub enum ClientError {
     /// Several petitions have this id.
     #[error("several petitions have this id")]
     Ambiguous,
-    /// The correction holds personal data that were sealed: the capture has to be written again.
-    #[error("the petitioner's data are sealed: capture it again")]
-    NeedsPetitioner,
     /// The bytes to carry are not envelopes.
     #[error("this is not an export of this program")]
     BadExport,
@@ -127,7 +124,6 @@ impl ClientError {
             | Self::Denied { .. }
             | Self::NotFound
             | Self::Ambiguous
-            | Self::NeedsPetitioner
             | Self::BadExport => Category::Rejected,
             Self::Storage(_) => Category::Storage,
             Self::Cancelled => Category::Cancelled,

@@ -2,7 +2,7 @@
 
 use manzana_engine::answer::ReceiptBody;
 use manzana_engine::codec;
-use manzana_engine::document::{Document, PetitionView};
+use manzana_engine::document::{CatalogView, Document, PetitionView};
 use manzana_engine::fold::EventKind;
 use manzana_engine::grant::Role;
 use manzana_engine::ids::{DeviceId, DocId, RecordId, UserId, normalize_provisional};
@@ -209,6 +209,23 @@ pub(crate) fn list(state: &State) -> Result<Vec<Petition>, ClientError> {
 fn petition_rows(replica: &Held) -> Result<impl Iterator<Item = DocRow>, ClientError> {
     let rows = replica.store().list()?.into_iter();
     Ok(rows.filter(|row| row.summary.doc_kind == DocKind::Petition))
+}
+
+/// The catalogs that this device holds, by name.
+pub(crate) fn catalogs(state: &State) -> Result<Vec<CatalogView>, ClientError> {
+    let replica = state.read()?;
+    let mut catalogs = Vec::new();
+    for listed in replica.store().list()? {
+        if listed.summary.doc_kind != DocKind::Catalog {
+            continue;
+        }
+        let row = replica.store().doc(&listed.doc)?;
+        let bytes = row.as_ref().map(DocRow::bytes).unwrap_or_default();
+        let view = Document::load(bytes).and_then(|doc| doc.catalog_at(&doc.heads()));
+        catalogs.push(view.map_err(|_| ClientError::Internal("a catalog cannot be opened"))?);
+    }
+    catalogs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(catalogs)
 }
 
 pub(crate) fn row(state: &State, doc: &DocId) -> Result<Option<Petition>, ClientError> {

@@ -74,6 +74,8 @@ pub(super) enum Command {
     Capture(Box<CaptureArgs>),
     /// List the petitions this device holds, newest first.
     List,
+    /// List the catalogs this device holds: entries as ID:NAME, as other commands take them.
+    Catalogs,
     /// Show one petition.
     Show {
         #[arg(value_name = "ID")]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use manzana_client::{Client, ClientError, Invitation};
+use manzana_engine::document::CatalogView;
 use manzana_engine::ids::{DocId, RecordId};
 use manzana_engine::replica::Saved;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,7 @@ async fn dispatch(client: &Client, command: &Command) -> Result<Said, Failure> {
             Ok(saved(client, client.capture(petition, petitioner).await?).await?)
         }
         Command::List => Ok(list(client).await?),
+        Command::Catalogs => Ok(catalogs(client).await?),
         Command::Show { id } => Ok(one(client, id).await?),
         Command::Comment { id, text } => {
             let doc = client.find(id).await?;
@@ -219,6 +221,32 @@ async fn saved(client: &Client, done: Saved) -> Result<Said, ClientError> {
         "petitions": rows,
     });
     Ok(Said::new(json, text))
+}
+
+async fn catalogs(client: &Client) -> Result<Said, ClientError> {
+    let catalogs = client.catalogs().await?;
+    let entries = |view: &CatalogView| -> Vec<Value> {
+        view.items
+            .iter()
+            .map(|item| json!({"id": item.id, "name": item.name}))
+            .collect()
+    };
+    let value: Vec<Value> = catalogs
+        .iter()
+        .map(|view| json!({"catalog": view.name, "items": entries(view)}))
+        .collect();
+    let lines = catalogs.iter().flat_map(|view| {
+        let items = view
+            .items
+            .iter()
+            .map(|item| format!("  {}:{}", item.id, item.name));
+        std::iter::once(view.name.clone()).chain(items)
+    });
+    Ok(Said {
+        json: json!({ "catalogs": value }),
+        text: lines.collect::<Vec<_>>().join("\n"),
+        code: 0,
+    })
 }
 
 async fn list(client: &Client) -> Result<Said, ClientError> {

@@ -312,7 +312,6 @@ fn code(error: &ClientError) -> &'static str {
         ClientError::Denied { .. } => "denied",
         ClientError::NotFound => "not_found",
         ClientError::Ambiguous => "ambiguous",
-        ClientError::NeedsPetitioner => "needs_petitioner",
         ClientError::BadExport => "bad_export",
         ClientError::Storage(_) => "storage",
         ClientError::Cancelled => "cancelled",

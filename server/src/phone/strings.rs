@@ -315,9 +315,6 @@ pub(super) fn error(error: &ClientError) -> String {
             "Hay varias peticiones con ese folio provisional. Use el identificador largo."
                 .to_owned()
         }
-        ClientError::NeedsPetitioner => "Los datos de quien pide están sellados y no se pueden \
-             copiar. Capture la petición otra vez; la anterior sigue en Por corregir."
-            .to_owned(),
         ClientError::BadExport => {
             "Ese archivo no es una copia de otro teléfono. No se cambió nada.".to_owned()
         }

@@ -358,13 +358,3 @@ async fn a_command_beside_a_watcher_is_done_by_it() {
         "nobody is there any more"
     );
 }
-
-#[test]
-fn phones_trust_the_root_that_relays_are_issued_under() {
-    let root = crate::tls::CityRoot::from_seed([3; 32]).unwrap();
-    let (phone, relay) = (
-        manzana_client::city_anchor(root.public_key()),
-        crate::tls::trust_anchor(root.public_key()),
-    );
-    assert_eq!(phone, relay);
-}

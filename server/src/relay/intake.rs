@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, HeldReason};
 use manzana_engine::codec;
-use manzana_engine::envelope::{Envelope, EnvelopeBody, Part, PartKind};
+use manzana_engine::envelope::{Entry, Envelope, EnvelopeBody, Part, PartKind};
 use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Judged, Reply, Request, Verdict};
 use manzana_engine::grant::GrantBody;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash};
@@ -130,7 +130,11 @@ async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
             Err(error) => drop(reply.send(Err(error))),
         }
     }
-    batch.finish().await
+    let mut touched = std::mem::take(&mut batch.buried);
+    if !batch.works.is_empty() {
+        touched.extend(batch.finish().await);
+    }
+    touched
 }
 
 /// Judges the groups that waited for these changes.
@@ -167,6 +171,9 @@ struct Batch<'r> {
     chains: BTreeMap<(DeviceId, u32), ChainHead>,
     grants: BTreeMap<DeviceId, ([u8; 32], GrantBody, Option<HeldReason>)>,
     dead: BTreeSet<Hash>,
+    waiting: BTreeMap<DeviceId, usize>,
+    /// Changes of a twin's branch, now dead: what waited for them is told so.
+    buried: Vec<Hash>,
 }
 
 impl<'r> Batch<'r> {
@@ -178,6 +185,8 @@ impl<'r> Batch<'r> {
             chains: BTreeMap::new(),
             grants: BTreeMap::new(),
             dead: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            buried: Vec::new(),
         }
     }
 
@@ -201,20 +210,54 @@ impl<'r> Batch<'r> {
             None => self.relay.store.chain(&device, context.incarnation).await?,
         };
         if body.n <= chain.have {
-            return self.known(&place, body.n, &hash).await;
+            return match self.known(&place, body.n, &hash).await {
+                Err(IntakeError::Twin) => self.bury(hash, &body).await,
+                answered => answered,
+            };
         }
-        if body.n > chain.have + 1 {
+        let follows = context.prev == chain.hash;
+        let next = body.n == chain.have + 1;
+        if !follows && (next || self.is_astray(&context.prev).await?) {
+            return self.bury(hash, &body).await;
+        }
+        if !next {
             return Err(IntakeError::Gap(chain));
         }
-        if context.prev != chain.hash {
-            return Err(IntakeError::Twin);
-        }
-        if self.relay.store.waiting_count(&device).await? >= WAITING_PER_DEVICE {
+        if self.waiting_of(device).await? >= WAITING_PER_DEVICE {
             return Err(IntakeError::TooMuch);
         }
         self.chains.insert(place, ChainHead { have: body.n, hash });
         let work = self.open(envelope, body, hash, None).await?;
         Ok(Admitted::New(Box::new(work)))
+    }
+
+    async fn waiting_of(&mut self, device: DeviceId) -> Result<usize, IntakeError> {
+        if let Some(count) = self.waiting.get(&device) {
+            return Ok(*count);
+        }
+        let count = self.relay.store.waiting_count(&device).await?;
+        self.waiting.insert(device, count);
+        Ok(count)
+    }
+
+    /// A twin's envelope stands in its place, or before it: these changes will never be in the log,
+    /// and what was built on them must be told so.
+    async fn bury(&mut self, hash: Hash, body: &EnvelopeBody) -> Result<Admitted, IntakeError> {
+        let entries: Vec<Entry> = body.groups.iter().flatten().cloned().collect();
+        let mut dead: Vec<Hash> = peek(&entries)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|p| p.hash)
+            .collect();
+        // The envelope itself too: what follows it in that chain is astray with it.
+        dead.push(hash);
+        self.relay.store.bury(&dead).await?;
+        self.buried.extend(dead);
+        Err(IntakeError::Twin)
+    }
+
+    async fn is_astray(&self, prev: &Hash) -> Result<bool, IntakeError> {
+        Ok(!self.relay.store.fates(&[*prev]).await?.is_empty())
     }
 
     /// A replay: answered as before, if it is the same envelope.

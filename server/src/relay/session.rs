@@ -13,7 +13,7 @@ use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::GrantBody;
-use manzana_engine::ids::{DocId, Hash, Seq};
+use manzana_engine::ids::{DocId, Seq};
 use manzana_engine::limits::SEGMENT_BYTES;
 use manzana_engine::relay::{Ask, LogRowView, Need, Session, pack_segment};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
@@ -46,7 +46,8 @@ pub(super) enum Cut {
 }
 
 type Sink = SplitSink<WebSocket, Message>;
-type Reply = (Option<Hash>, Result<Vec<Answer>, IntakeError>);
+/// A carried envelope, or `None` for the session's own, with what became of it.
+type Reply = (Option<Box<Envelope>>, Result<Vec<Answer>, IntakeError>);
 
 /// Runs a session to its end.
 pub(super) async fn run(relay: Arc<Relay>, record: DeviceRecord, hello: Hello, socket: WebSocket) {
@@ -222,7 +223,7 @@ impl<'r> Driver<'r> {
         own: bool,
         replies: &mut FuturesUnordered<ReplyFuture>,
     ) {
-        let hash = (!own).then(|| envelope.hash());
+        let carried = (!own).then(|| envelope.clone());
         let (reply, answered) = oneshot::channel();
         let submission = Submission {
             envelope,
@@ -233,7 +234,10 @@ impl<'r> Driver<'r> {
         let sent = self.relay.submissions.send(submission).await;
         if sent.is_ok() {
             replies.push(Box::pin(async move {
-                (hash, answered.await.unwrap_or(Err(IntakeError::Internal)))
+                (
+                    carried,
+                    answered.await.unwrap_or(Err(IntakeError::Internal)),
+                )
             }));
         }
     }
@@ -245,8 +249,8 @@ impl<'r> Driver<'r> {
                 self.session.answers_arrived();
                 None
             }
-            (Some(hash), Ok(groups)) => self.carried(hash, groups).await,
-            (Some(hash), Err(IntakeError::Twin)) => self.carried(hash, Vec::new()).await,
+            (Some(envelope), Ok(groups)) => self.carried(&envelope, groups).await,
+            (Some(envelope), Err(IntakeError::Twin)) => self.carried(&envelope, Vec::new()).await,
             (Some(_), Err(_)) => None,
             (None, Err(IntakeError::Gap(chain))) => {
                 self.session.realign((chain.have, chain.hash));
@@ -267,8 +271,10 @@ impl<'r> Driver<'r> {
         }
     }
 
-    async fn carried(&mut self, hash: Hash, groups: Vec<Answer>) -> Option<End> {
-        (!self.send(&Down::Carried { hash, groups }).await).then_some(End::Gone)
+    async fn carried(&mut self, envelope: &Envelope, groups: Vec<Answer>) -> Option<End> {
+        let (now, key) = (self.relay.now(), self.relay.keys.relay());
+        let frame = self.session.carried(envelope, groups, now, key);
+        (!self.send(&frame).await).then_some(End::Gone)
     }
 
     /// A commit went by. If the session stands right before it, it is served from memory; otherwise

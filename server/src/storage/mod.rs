@@ -396,6 +396,8 @@ pub trait RelayStore: Send + Sync + 'static {
     ) -> Result<Option<(Hash, Vec<Answer>)>>;
     /// What became of these changes; unknown ones are absent.
     async fn fates(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Fate>>;
+    /// Marks changes (or envelopes) that will never be in the log as dead, unless they are in it.
+    async fn bury(&self, hashes: &[Hash]) -> Result<()>;
     /// To which (device, incarnation) these actors are bound; unused ones are absent.
     async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>>;
     /// Groups waiting for any of these changes.

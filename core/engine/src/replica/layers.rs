@@ -174,10 +174,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         for envelope in self.open_envelopes_of(&row.doc)? {
             for raw in changes_of(&envelope, &row.doc)? {
                 // What the accepted layer has is not provisional, although its receipt may be due.
-                let new = hash_of(&raw).is_some_and(|hash| !shown.has(&hash));
-                if new && shown.apply(&raw).is_ok() {
-                    row.provisional += 1;
-                }
+                row.provisional += u32::from(lay(&mut shown, &raw));
             }
         }
         if row.provisional == 0 {
@@ -313,6 +310,15 @@ impl<S: ReplicaStore> Staged<'_, S> {
         debug_assert!(key_of(&row).2 == row.n);
         self.put_envelope(row);
     }
+}
+
+/// Lays a change that may come from another phone onto a document, through the same checks as all that
+/// comes from outside. `false` when it is there already, or has no place there.
+pub(super) fn lay(document: &mut Document, raw: &[u8]) -> bool {
+    let Ok(change) = chunk::decode_change(raw) else {
+        return false;
+    };
+    document.check_fit(&change).is_ok() && document.apply(raw).is_ok()
 }
 
 /// The raw changes of an envelope on one document.

@@ -2,7 +2,7 @@
 
 use minicbor::bytes::ByteVec;
 
-use super::layers::{Applied, changes_of, hash_of};
+use super::layers::{Applied, changes_of, hash_of, lay};
 use super::staged::{Staged, key_of};
 use super::{Change, EnvelopeRow, IntentState, Replica, ReplicaError, ReplicaResult};
 use super::{ReplicaStore, Write, held_scopes, is_clash};
@@ -814,10 +814,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let mut provisional = 0;
         for envelope in self.open_envelopes_of(&doc)? {
             for raw in changes_of(&envelope, &doc)? {
-                // The same decoder as for everything from outside.
-                if hash_of(&raw).is_some() && shown.apply(&raw).is_ok() {
-                    provisional += 1;
-                }
+                provisional += u32::from(lay(&mut shown, &raw));
             }
         }
         let Ok(summary) = shown.summary() else {

@@ -429,13 +429,7 @@ impl<'a> Intake<'a> {
     }
 
     fn dead_fates(&self, changes: &[Hash]) -> Result<()> {
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO fates (hash, seq) VALUES (?1, NULL) ON CONFLICT DO NOTHING",
-        )?;
-        for hash in changes {
-            insert.execute([hash.as_bytes()])?;
-        }
-        Ok(())
+        bury(self.conn, changes)
     }
 
     fn quarantine(
@@ -460,4 +454,14 @@ impl<'a> Intake<'a> {
             ])?;
         Ok(())
     }
+}
+
+/// Marks hashes as dead, unless they are known already.
+pub(super) fn bury(conn: &Connection, hashes: &[Hash]) -> Result<()> {
+    let mut insert = conn
+        .prepare_cached("INSERT INTO fates (hash, seq) VALUES (?1, NULL) ON CONFLICT DO NOTHING")?;
+    for hash in hashes {
+        insert.execute([hash.as_bytes()])?;
+    }
+    Ok(())
 }

@@ -165,6 +165,13 @@ impl RelayStore for SqliteStore {
             .await
     }
 
+    async fn bury(&self, hashes: &[Hash]) -> Result<()> {
+        let hashes = hashes.to_vec();
+        self.writer
+            .write(move |tx, _, _| commit::bury(tx, &hashes))
+            .await
+    }
+
     async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>> {
         let actors = actors.to_vec();
         self.readers
