@@ -1,6 +1,6 @@
 //! The pool: hands jobs to worker processes and tells what became of each.
 //!
-//! Every worker has a task of its own ([`Slot`]) that takes the next job from one bounded queue.
+//! Every worker has a task of its own (`Slot`) that takes the next job from one bounded queue.
 //! Between jobs the task watches its process, so a worker killed by an outsider is replaced
 //! before it is needed.
 

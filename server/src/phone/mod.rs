@@ -4,7 +4,7 @@
 //! command returns, and `sync` sends them.
 //!
 //! **Two processes, one folder.** A replica has one holder: two writers of one chain would fork it. So
-//! whoever holds the folder for long (`sync`, `sync --watch`) listens on a socket in it ([`join`]), and
+//! whoever holds the folder for long (`sync`, `sync --watch`) listens on a socket in it (`join`), and
 //! every other `manzana phone` on that folder hands its command over and prints the answer. An act
 //! made beside a watcher is thus on its way to the relay at once, and nothing is polled.
 
