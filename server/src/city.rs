@@ -1,10 +1,11 @@
 //! One city's relay put together: storage, keys, gate, core, shell.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -18,6 +19,8 @@ use crate::tls::CityRoot;
 
 /// The database inside the data folder.
 const DATABASE: &str = "city.sqlite";
+/// Held by the one relay that serves this data folder.
+const LOCK: &str = "serving.lock";
 /// Jobs that may wait for the gate's workers.
 const GATE_QUEUE: usize = 1_024;
 /// Wall time of one job.
@@ -62,6 +65,7 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let listeners = Listeners::bind(&config).await?;
+    let _alone = lock(&config)?;
     // The database first: its lock keeps two first starts from racing for the root key.
     let store = Arc::new(open_store(&config)?);
     let root = Arc::new(open_root(&config)?);
@@ -98,6 +102,32 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let served = serve::run(listeners, parts, stop).await;
     relay.sessions_ended(Duration::from_secs(5)).await;
     Ok(served?)
+}
+
+/// Keeps a second relay away from the city: both would take themselves for its only writer, and
+/// neither would tell its readers what the other took in. Ends with the process, however it ends.
+fn lock(config: &Config) -> anyhow::Result<File> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make the folder {}", config.data_dir.display()))?;
+    let path = config.data_dir.join(LOCK);
+    let open = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = open.with_context(|| format!("cannot use {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "another relay serves the city in {}",
+                config.data_dir.display()
+            )
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
 }
 
 fn gate(program: &Path, workers: usize) -> anyhow::Result<GatePool> {

@@ -38,6 +38,15 @@ impl Entropy for Seeded {
 /// A clock that a device may have.
 pub const NOW: i64 = 1_770_000_000_000;
 
+/// Why there is no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The relay answered with this status.
+    Status(u16),
+    /// Nobody answered, or not to the end.
+    Unreachable,
+}
+
 /// An enrolled device.
 #[derive(Debug)]
 pub struct Device {
@@ -105,16 +114,19 @@ impl Device {
     /// Opens a session. The first frame that comes is the relay's welcome.
     ///
     /// # Errors
-    /// The status with which the relay turned the device away.
-    pub async fn connect(&mut self) -> Result<Link, u16> {
+    /// When the relay is not there, or turned the device away.
+    pub async fn connect(&mut self) -> Result<Link, Refusal> {
         let nonce = self.meta().nonce.to_vec();
-        match self.upgrade(&nonce).await {
-            Err((401, Some(fresh))) => self.upgrade(&fresh).await.map_err(|(status, _)| status),
-            other => other.map_err(|(status, _)| status),
+        match self.upgrade(&nonce).await? {
+            Upgrade::Open(link) => Ok(*link),
+            Upgrade::Nonce(fresh) => match self.upgrade(&fresh).await? {
+                Upgrade::Open(link) => Ok(*link),
+                Upgrade::Nonce(_) => Err(Refusal::Status(401)),
+            },
         }
     }
 
-    async fn upgrade(&mut self, nonce: &[u8]) -> Result<Link, (u16, Option<Vec<u8>>)> {
+    async fn upgrade(&mut self, nonce: &[u8]) -> Result<Upgrade, Refusal> {
         let (hello, signature) = self.replica.hello(nonce).expect("enrolled");
         let uri = format!("wss://{}/v1/sync", self.relay.authority())
             .parse()
@@ -128,10 +140,15 @@ impl Device {
         let request = ClientRequestBuilder::new(uri)
             .with_header("Authorization", authorization)
             .with_header("X-Manzana-Hello", BASE64URL_NOPAD.encode(&hello));
-        let stream = open(&self.relay, &self.tls).await;
-        match in_time("an upgrade", client_async(request, stream)).await {
-            Ok((socket, _)) => Ok(Link { socket }),
+        let stream = open(&self.relay, &self.tls)
+            .await
+            .map_err(|_| Refusal::Unreachable)?;
+        // Large: the handshake's state.
+        let upgrading = Box::pin(client_async(request, stream));
+        match in_time("an upgrade", upgrading).await {
+            Ok((socket, _)) => Ok(Upgrade::Open(Box::new(Link { socket }))),
             Err(WsError::Http(response)) => {
+                let status = response.status().as_u16();
                 let challenge = response.headers().get("www-authenticate");
                 let nonce = challenge.and_then(|value| {
                     let text = value.to_str().ok()?.strip_prefix("Manzana nonce=\"")?;
@@ -139,9 +156,9 @@ impl Device {
                         .decode(text.strip_suffix('"')?.as_bytes())
                         .ok()
                 });
-                Err((response.status().as_u16(), nonce))
+                nonce.map(Upgrade::Nonce).ok_or(Refusal::Status(status))
             }
-            Err(error) => panic!("no session: {error}"),
+            Err(_) => Err(Refusal::Unreachable),
         }
     }
 
@@ -209,6 +226,11 @@ impl Device {
         };
         Envelope::sign(context, &body, Vec::new(), &meta.key())
     }
+}
+
+enum Upgrade {
+    Open(Box<Link>),
+    Nonce(Vec<u8>),
 }
 
 /// The frame that pushes an envelope.
@@ -291,16 +313,12 @@ fn trust(root: &[u8; 32]) -> Arc<ClientConfig> {
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn open(relay: &RelayUrl, tls: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
-    let tcp = TcpStream::connect((relay.host(), relay.port()))
-        .await
-        .expect("the relay listens");
-    tcp.set_nodelay(true).expect("a socket");
+async fn open(relay: &RelayUrl, tls: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect((relay.host(), relay.port())).await?;
+    tcp.set_nodelay(true)?;
     let name = ServerName::try_from(relay.host().to_owned()).expect("a name");
-    let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, tcp);
-    in_time("a handshake", connecting)
-        .await
-        .expect("the city's certificate")
+    let connecting = Box::pin(TlsConnector::from(Arc::clone(tls)).connect(name, tcp));
+    in_time("a handshake", connecting).await
 }
 
 async fn post(relay: &RelayUrl, tls: &Arc<ClientConfig>, path: &str, body: &[u8]) -> Vec<u8> {
@@ -310,7 +328,7 @@ async fn post(relay: &RelayUrl, tls: &Arc<ClientConfig>, path: &str, body: &[u8]
         relay.authority(),
         body.len()
     );
-    let mut stream = open(relay, tls).await;
+    let mut stream = open(relay, tls).await.expect("the relay listens");
     stream
         .write_all(&[head.as_bytes(), body].concat())
         .await

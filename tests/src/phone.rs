@@ -5,11 +5,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::sync::mpsc;
 
 use crate::relay::{City, Ran, manzana, run};
 use crate::wait::{in_time, until};
+
+/// Lines of a watch that a test may leave unread.
+const LINES: usize = 10_000;
+/// How long [`Watch::some`] waits for a line.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// One device, on its disk.
 #[derive(Debug, Clone)]
@@ -30,6 +36,16 @@ impl Phone {
         };
         phone.ok(&["enrol", invitation]).await;
         phone
+    }
+
+    /// A copy of the whole folder, byte by byte, as a backup put on another phone makes it.
+    pub fn clone_to(&self, city: &City, name: &str) -> Self {
+        let home = city.path(&format!("phone-{name}"));
+        std::fs::create_dir(&home).expect("a folder");
+        for file in std::fs::read_dir(&self.home).expect("a folder").flatten() {
+            std::fs::copy(file.path(), home.join(file.file_name())).expect("copied");
+        }
+        Self { home }
     }
 
     fn command(&self, args: &[&str]) -> tokio::process::Command {
@@ -123,7 +139,17 @@ impl Phone {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut output = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let (sender, lines) = mpsc::channel(LINES);
+        // Read at once: a full pipe would hold the phone up.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = output.next_line().await {
+                let line = serde_json::from_str(&line).expect("JSON");
+                if sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+        });
         Watch { child, lines }
     }
 }
@@ -132,7 +158,7 @@ impl Phone {
 #[derive(Debug)]
 pub struct Watch {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: mpsc::Receiver<Value>,
 }
 
 impl Watch {
@@ -140,9 +166,8 @@ impl Watch {
     pub async fn line(&mut self, what: &str, mut look: impl FnMut(&Value) -> bool) -> Value {
         in_time(what, async {
             loop {
-                let line = self.lines.next_line().await.expect("its output");
+                let line = self.lines.recv().await;
                 let line = line.unwrap_or_else(|| panic!("{what}: the watch ended"));
-                let line: Value = serde_json::from_str(&line).expect("JSON");
                 if look(&line) {
                     return line;
                 }
@@ -155,6 +180,18 @@ impl Watch {
     pub async fn online(&mut self) {
         let online = |line: &Value| line["connection"] == "online" && line["unsent"] == 0;
         self.line("online", online).await;
+    }
+
+    /// Reads up to `count` lines, fewer when nothing comes for a moment.
+    pub async fn some(&mut self, count: u64) {
+        for _ in 0..count {
+            if tokio::time::timeout(MOMENT, self.lines.recv())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// Kills it as Android kills an app: with no word.

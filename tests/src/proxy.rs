@@ -16,7 +16,7 @@ use tokio::sync::watch;
 pub enum Weather {
     /// Everything passes.
     Fair,
-    /// Every piece waits this long, in both directions.
+    /// A thin line: every KiB waits this long, in both directions.
     Slow(Duration),
     /// Bytes to the relay pass; what comes back is swallowed.
     Deaf,
@@ -131,7 +131,14 @@ async fn pass(
     upward: bool,
 ) {
     let mut buffer = vec![0; 16 << 10];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+    loop {
+        let piece = match *weather.borrow() {
+            Weather::Slow(_) => &mut buffer[..1 << 10],
+            _ => &mut buffer[..],
+        };
+        let Ok(read @ 1..) = from.read(piece).await else {
+            return;
+        };
         let now = *weather.borrow();
         if let Weather::Slow(wait) = now {
             tokio::time::sleep(wait).await;

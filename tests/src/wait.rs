@@ -39,6 +39,16 @@ pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
 pub struct Seeded(pub u64);
 
 impl Seeded {
+    /// From the variable `SEED`, else this seed; printed, so that a failure can be made again.
+    pub fn from_environment(seed: u64) -> Self {
+        let given = std::env::var("SEED")
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or(seed);
+        println!("SEED={seed}");
+        Self(seed)
+    }
+
     /// The next number.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {

@@ -17,7 +17,8 @@ use manzana_engine::replica::ReplicaStore as _;
 use manzana_engine::wire::{ByeCode, Down, Up};
 use manzana_engine::{codec, limits};
 use manzana_tests::console::Console;
-use manzana_tests::device::{Device, Link, NOW, push};
+use manzana_tests::device::{Device, Link, NOW, Refusal, push};
+use manzana_tests::phone::Phone;
 use manzana_tests::relay::City;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -376,7 +377,7 @@ async fn a_revoked_devices_session_ends_within_five_seconds_and_later_work_is_he
         took.as_millis()
     );
     assert!(took <= REVOKED_WITHIN, "{took:?}");
-    assert_eq!(scene.bad.connect().await.err(), Some(403));
+    assert_eq!(scene.bad.connect().await.err(), Some(Refusal::Status(403)));
 
     // What it writes later comes by another's hand, and waits for a person.
     scene.bad.capture("DESPUÉS");
@@ -413,4 +414,32 @@ async fn a_revoked_devices_session_ends_within_five_seconds_and_later_work_is_he
         .filter_map(|row| row["title"].as_str())
         .collect();
     assert_eq!(titles, ["LÁMPARA 1", "ANTES"]);
+}
+
+#[tokio::test]
+async fn a_revoked_phone_keeps_its_work_and_says_that_it_is_not_let_in() {
+    let city = City::start().await;
+    city.user("ana", "block_captain").await;
+    let phone = Phone::enrol(&city, "ana", &["block:7"]).await;
+    phone.capture("ANTES", &[]).await;
+    phone.sync().await;
+    let device = phone.status().await["device"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    city.revoke(&device).await;
+    phone.capture("DESPUÉS", &[]).await;
+    let ran = phone.run(&["sync"]).await;
+    let said: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(
+        (ran.code, &said["error"]["code"]),
+        (Some(1), &"unauthorised".into())
+    );
+    let custody: Vec<_> = phone
+        .list()
+        .await
+        .into_iter()
+        .map(|row| row["custody"].clone())
+        .collect();
+    assert_eq!(custody, ["on_this_phone", "received"]);
 }
