@@ -87,8 +87,11 @@ const FREE_OF: &[(&str, &[&str])] = &[
 
 /// Outside crates that only some of ours may name, in any section of their manifests.
 const RESERVED: &[(&str, &[&str])] = &[
-    // Documents are the engine's; the tests forge bad ones.
-    ("automerge", &["manzana-engine", "manzana-tests"]),
+    // Documents are the engine's; the tests forge bad ones, the server's of its gate too.
+    (
+        "automerge",
+        &["manzana-engine", "manzana-server", "manzana-tests"],
+    ),
     (
         "rusqlite",
         &["manzana-store", "manzana-server", "manzana-tests"],
@@ -313,4 +316,17 @@ fn reserved_crates_are_named_by_their_owners_only() {
         subjects >= 4,
         "only {subjects} uses of reserved crates found"
     );
+}
+
+#[test]
+fn the_server_names_automerge_in_its_tests_only() {
+    let metadata = metadata(&["--no-deps"]);
+    let kinds: Vec<_> = array(&metadata["packages"])
+        .iter()
+        .filter(|package| text(&package["name"]) == "manzana-server")
+        .flat_map(|package| array(&package["dependencies"]))
+        .filter(|dependency| text(&dependency["name"]) == "automerge")
+        .map(|dependency| dependency["kind"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(kinds, [Some("dev".to_owned())]);
 }

@@ -266,7 +266,8 @@ impl State {
         let complete = position.fills.is_empty()
             && meta.scopes().iter().all(|s| position.scopes.contains(s))
             && position.seq >= head;
-        if !complete || replica.store().unsent(&meta.device())?.0 > 0 {
+        if !complete || replica.awaits_documents() || replica.store().unsent(&meta.device())?.0 > 0
+        {
             return Ok(false);
         }
         let carried = replica

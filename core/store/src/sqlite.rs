@@ -3,7 +3,7 @@
 //! [`open`] is the only way to a connection. It demands a new enough SQLite, refuses files that are
 //! not ours or were written by a newer program, migrates old ones one transaction at a time, and sets
 //! what durability asks for: WAL with `synchronous=FULL`. There is one writer: functions that write
-//! take a [`Transaction`] (see [`write`]), functions that read take a [`Connection`].
+//! take a [`Transaction`] (see [`write()`]), functions that read take a [`Connection`].
 //!
 //! Every table is `STRICT`; a backend's tests hold that with [`loose_tables`].
 

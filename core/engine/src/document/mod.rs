@@ -1,6 +1,6 @@
 //! Documents: the one place where Automerge is spoken.
 //!
-//! [`Document`] opens, changes and saves; [`view`] reads a petition as of its heads or of any earlier
+//! [`Document`] opens, changes and saves; `view` reads a petition as of its heads or of any earlier
 //! ones. Changes are made with the actor that the caller names, without clocks (the Automerge time is
 //! always 0) and never through `isolate`, `transaction_at` or `fork`, which invent actors of their own.
 

@@ -189,7 +189,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
             row.shown = Some(shown.save());
             row.summary = shown.summary()?;
         }
-        if row.accepted.is_some() && row.accepted_scopes.is_empty() && row.provisional == 0 {
+        // While a scope is filled again its documents count in none: they are not strays until it is done.
+        let stray = row.accepted_scopes.is_empty() && self.meta.drifted.is_empty();
+        if row.accepted.is_some() && stray && row.provisional == 0 {
             self.drop_doc(row.doc);
         } else {
             self.put_doc(row);

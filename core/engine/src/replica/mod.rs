@@ -32,7 +32,7 @@ pub use meta::{BadEnrolment, Meta, held_scopes};
 pub use store::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 pub use sync::{ProtocolError, Surroundings};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
 use crate::document::DocumentError;
@@ -128,6 +128,8 @@ struct Session {
     drifted: Vec<Scope>,
     /// Control frames waiting to go.
     queue: Vec<Up>,
+    /// Documents asked for whole and not answered yet.
+    wanted: BTreeSet<DocId>,
     /// Answers acknowledged in this session.
     acknowledged: u64,
 }
@@ -206,6 +208,11 @@ impl<S: ReplicaStore> Replica<S> {
     /// Whether a session is live and the relay has greeted.
     pub fn is_live(&self) -> bool {
         self.session.live
+    }
+
+    /// Whether documents were asked for in this session that have not come yet.
+    pub fn awaits_documents(&self) -> bool {
+        !self.session.wanted.is_empty()
     }
 
     /// The role of this device's user.

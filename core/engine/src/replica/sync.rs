@@ -355,9 +355,11 @@ impl<S: ReplicaStore> Replica<S> {
         self.commit(finished)?;
         // While a scope fills, the pack brings the base; afterwards a missing base is asked for.
         if !filling {
-            self.session
-                .queue
-                .extend(wanted.into_iter().map(|doc| Up::Want { doc }));
+            for doc in wanted {
+                if self.session.wanted.insert(doc) {
+                    self.session.queue.push(Up::Want { doc });
+                }
+            }
         }
         Ok(Ok(()))
     }
@@ -405,6 +407,7 @@ impl<S: ReplicaStore> Replica<S> {
         id: DocId,
         doc: Option<PackedDoc>,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
+        self.session.wanted.remove(&id);
         let mut staged = self.stage()?;
         match doc {
             Some(doc) if doc.doc == id => staged.install(&doc)?,
