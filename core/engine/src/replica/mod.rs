@@ -16,7 +16,9 @@
 //! changes on top. When a change is refused or orphaned, its intent is replayed on what remains, with
 //! a fresh actor and the same record ids; what cannot be replayed waits in "Por corregir".
 
+mod answers;
 mod author;
+mod carry;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod layers;
@@ -24,6 +26,7 @@ mod memory;
 mod meta;
 mod staged;
 mod store;
+mod stream;
 mod sync;
 
 pub use author::Saved;

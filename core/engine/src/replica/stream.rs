@@ -1,0 +1,243 @@
+//! What comes down: the log, packs, whole documents and digests; scopes that come and go.
+
+use super::ReplicaStore;
+use super::layers::{Applied, changes_of, hash_of};
+use super::staged::Staged;
+use super::sync::ProtocolError;
+use super::{Change, Replica, ReplicaError, ReplicaResult};
+use crate::codec;
+use crate::digest::SignedDigest;
+use crate::grant::Scope;
+use crate::ids::{DocId, Hash, Seq};
+use crate::limits::SEGMENT_INFLATED;
+use crate::wire::{Fill, Item, PackedDoc, Up};
+
+impl<S: ReplicaStore> Replica<S> {
+    pub(super) fn log(
+        &mut self,
+        to: Seq,
+        items: Vec<Item>,
+    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
+        let mut staged = self.stage()?;
+        let mut wanted = Vec::new();
+        for item in items {
+            if let Some(doc) = staged.item(item)? {
+                wanted.push(doc);
+            }
+        }
+        staged.meta.position.seq = staged.meta.position.seq.max(to);
+        let filling = !staged.meta.position.fills.is_empty()
+            || staged.meta.position.scopes.len() < staged.held.len();
+        let finished = staged.finish();
+        self.commit(finished)?;
+        // While a scope fills, the pack brings the base; afterwards a missing base is asked for.
+        if !filling {
+            for doc in wanted {
+                if self.session.wanted.insert(doc) {
+                    self.session.queue.push(Up::Want { doc });
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    pub(super) fn pack(
+        &mut self,
+        fill: Fill,
+        done: bool,
+        segment: &[u8],
+    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
+        let Some(docs) = inflate(segment) else {
+            return Ok(Err(ProtocolError::Malformed));
+        };
+        let mut staged = self.stage()?;
+        if !staged.held.contains(&fill.scope) {
+            return Ok(Ok(()));
+        }
+        for doc in &docs {
+            staged.install(doc)?;
+        }
+        let mended = done && staged.meta.drifted.contains(&fill.scope);
+        let position = &mut staged.meta.position;
+        position.fills.retain(|other| other.scope != fill.scope);
+        if done {
+            staged.meta.drifted.retain(|scope| *scope != fill.scope);
+            let position = &mut staged.meta.position;
+            if !position.scopes.contains(&fill.scope) {
+                position.scopes.push(fill.scope);
+                position.scopes.sort_unstable();
+            }
+        } else {
+            position.fills.push(fill);
+        }
+        if mended && staged.meta.drifted.is_empty() {
+            staged.drop_strays()?;
+        }
+        staged.changed(Change::Status);
+        let finished = staged.finish();
+        self.commit(finished)?;
+        Ok(Ok(()))
+    }
+
+    pub(super) fn whole(
+        &mut self,
+        id: DocId,
+        doc: Option<PackedDoc>,
+    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
+        self.session.wanted.remove(&id);
+        let mut staged = self.stage()?;
+        match doc {
+            Some(doc) if doc.doc == id => staged.install(&doc)?,
+            Some(_) => return Ok(Err(ProtocolError::Malformed)),
+            None => staged.leave(id)?,
+        }
+        let finished = staged.finish();
+        self.commit(finished)?;
+        Ok(Ok(()))
+    }
+
+    /// Drift check: compares a signed digest with ours, at our own position, over the accepted layer.
+    pub(super) fn compare(
+        &mut self,
+        digest: &SignedDigest,
+    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
+        let meta = self.meta()?;
+        let Some(body) = digest.open(&meta.relay_key) else {
+            return Ok(Err(ProtocolError::Unverified));
+        };
+        let position = &meta.position;
+        let here = body.epoch == position.epoch
+            && body.seq == position.seq
+            && meta.ahead <= position.seq
+            && position.scopes.contains(&body.scope);
+        let mut staged = self.stage()?;
+        staged.meta.city_head = staged.meta.city_head.max(body.seq);
+        let differs = here && staged.digest(&body.scope)?.digest() != body.digest;
+        // A fill that did not mend it once will not mend it twice.
+        let drifted = differs && !self.session.drifted.contains(&body.scope);
+        if drifted {
+            staged.meta.drifted.push(body.scope.clone());
+            // Read it again from its start; what is held stays until then.
+            staged
+                .meta
+                .position
+                .scopes
+                .retain(|scope| *scope != body.scope);
+            staged.forget_scope(&body.scope)?;
+        }
+        let finished = staged.finish();
+        self.commit(finished)?;
+        if drifted {
+            self.session.drifted.push(body.scope.clone());
+            self.session.queue.push(Up::Drift { scope: body.scope });
+        }
+        self.ask_again()?;
+        Ok(Ok(()))
+    }
+}
+
+impl<S: ReplicaStore> Staged<'_, S> {
+    /// One item of the log. Answers the document whose base is missing.
+    pub(super) fn item(&mut self, item: Item) -> ReplicaResult<Option<DocId>, S> {
+        match item {
+            Item::Change {
+                seq,
+                doc,
+                change,
+                folio,
+            } => {
+                let applied = self.accept_change(doc, &change, Some(seq), folio)?;
+                Ok((applied == Applied::NoBase).then_some(doc))
+            }
+            Item::Own {
+                seq,
+                doc,
+                hash,
+                folio,
+            } => self.own(seq, doc, hash, folio),
+            Item::Enter { doc, .. } => self.install(&doc).map(|()| None),
+            Item::Leave { doc, .. } => self.leave(doc).map(|()| None),
+        }
+    }
+
+    /// Our own change comes by: usually the receipt was faster and there is nothing left to do.
+    pub(super) fn own(
+        &mut self,
+        seq: Seq,
+        doc: DocId,
+        hash: Hash,
+        folio: Option<u64>,
+    ) -> ReplicaResult<Option<DocId>, S> {
+        let row = self.doc(&doc)?;
+        if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref())
+            && crate::document::Document::load(saved)?.has(&hash)
+        {
+            return Ok(None);
+        }
+        for envelope in self.open_envelopes_of(&doc)? {
+            for raw in changes_of(&envelope, &doc)? {
+                if hash_of(&raw) == Some(hash) {
+                    let applied = self.accept_with_base(doc, &raw, seq, folio)?;
+                    return Ok((applied == Applied::NoBase).then_some(doc));
+                }
+            }
+        }
+        // The store was rolled back and has forgotten it: the whole document brings it back.
+        Ok(Some(doc))
+    }
+
+    /// The grant's scopes as they are now: what is no longer ours goes.
+    pub(super) fn narrow_to(&mut self, scopes: Vec<Scope>) -> ReplicaResult<(), S> {
+        let gone: Vec<Scope> = self
+            .held
+            .iter()
+            .filter(|scope| !scopes.contains(scope))
+            .cloned()
+            .collect();
+        for scope in gone {
+            self.meta.position.scopes.retain(|other| *other != scope);
+            self.meta.position.fills.retain(|fill| fill.scope != scope);
+            for doc in self.store().docs_in(&scope).map_err(ReplicaError::Store)? {
+                self.leave_scope(doc, &scope)?;
+            }
+            self.drop_digest(scope);
+        }
+        self.held = scopes;
+        Ok(())
+    }
+
+    /// Counts a scope from nothing again, before it is filled anew. Its documents stay.
+    pub(super) fn forget_scope(&mut self, scope: &Scope) -> ReplicaResult<(), S> {
+        for doc in self.store().docs_in(scope).map_err(ReplicaError::Store)? {
+            if let Some(mut row) = self.doc(&doc)? {
+                row.accepted_scopes.retain(|other| other != scope);
+                self.put_doc(row);
+            }
+        }
+        *self.digest(scope)? = crate::digest::SetHash::default();
+        Ok(())
+    }
+
+    /// After all that differed was filled again: what no fill brought is not ours any more.
+    pub(super) fn drop_strays(&mut self) -> ReplicaResult<(), S> {
+        let mut rows = self.store().list().map_err(ReplicaError::Store)?;
+        rows.retain(|row| row.accepted_scopes.is_empty() && row.provisional == 0);
+        for row in rows {
+            // What this very segment brought is staged, not stored.
+            if let Some(row) = self.doc(&row.doc)?
+                && row.accepted.is_some()
+                && row.accepted_scopes.is_empty()
+                && row.provisional == 0
+            {
+                self.drop_doc(row.doc);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Inflates a segment within its limit and reads it.
+fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
+    let bytes = zstd::bulk::decompress(segment, SEGMENT_INFLATED).ok()?;
+    codec::decode(&bytes).ok()
+}
