@@ -1,4 +1,5 @@
-//! Work that comes by other roads than its author's own session: carried by a neighbour.
+//! Work that comes by other roads than its author's own session: carried by a neighbour, or written by the two
+//! halves of a cloned phone.
 
 use std::collections::BTreeSet;
 
@@ -56,4 +57,34 @@ async fn what_a_neighbour_carried_arrives_once_and_its_author_learns_of_it() {
     beto.ok(&["import", text(&file)]).await;
     beto.sync().await;
     assert_eq!(console.petitions().await, rows);
+}
+
+#[tokio::test]
+async fn both_halves_of_a_cloned_phone_keep_their_work() {
+    let (city, console) = city().await;
+    let phone = Phone::enrol(&city, "ana", &["block:7"]).await;
+    let shared = phone.capture("ANTES", &[]).await;
+    phone.sync().await;
+    phone.capture("SIN MANDAR", &[]).await;
+    let clone = phone.clone_to(&city, "clone");
+    phone.capture("DEL TELÉFONO", &[]).await;
+    phone.ok(&["comment", &shared, "Desde el teléfono"]).await;
+    clone.capture("DE LA COPIA", &[]).await;
+    clone.ok(&["comment", &shared, "Desde la copia"]).await;
+    for half in [&phone, &clone, &phone] {
+        half.sync().await;
+    }
+    let everything = named(&["ANTES", "SIN MANDAR", "DEL TELÉFONO", "DE LA COPIA"]);
+    let rows = console.petitions().await;
+    assert_eq!(rows.len(), everything.len(), "{rows:?}");
+    assert_eq!(titles(&rows), everything);
+    let before = rows
+        .iter()
+        .find(|row| row["title"] == "ANTES")
+        .expect("there");
+    assert_eq!(before["comments"], 2);
+    for half in [&phone, &clone] {
+        assert_eq!(titles(&half.list().await), everything);
+        assert_eq!(half.status().await["to_correct"], 0);
+    }
 }
