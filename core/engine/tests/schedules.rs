@@ -1,7 +1,7 @@
 //! Random schedules over the world of two ends: people work, wires are cut, receipts get lost, phones
 //! hand each other work, are restored and cloned. Then all heals, and nothing may be missing.
 //!
-//! A failure prints its seed; `MANZANA_SEED=<seed>` runs that one alone.
+//! A failure prints its seed; `MANZANA_SEED=<seed>` runs that one alone, `MANZANA_SEEDS=<n>` the first n.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
@@ -256,12 +256,17 @@ fn run(seed: u64) -> manzana_engine::ids::Hash {
     run.trace()
 }
 
+fn count() -> u64 {
+    let asked = std::env::var("MANZANA_SEEDS").ok();
+    asked.and_then(|count| count.parse().ok()).unwrap_or(SEEDS)
+}
+
 #[test]
 fn nothing_is_lost_and_all_end_equal_whatever_happens() {
     let asked = std::env::var("MANZANA_SEED").ok();
     let seeds: Vec<u64> = match asked.and_then(|seed| seed.parse().ok()) {
         Some(seed) => vec![seed],
-        None => (1..=SEEDS).collect(),
+        None => (1..=count()).collect(),
     };
     let mut failed = Vec::new();
     for seed in seeds {
