@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// Memory by which the relay's own process may grow under all of this, KiB.
 const GROWTH_KIB: u64 = 64 << 10;
-/// Named in the issue: an open session of a revoked device ends within this.
+/// What is promised: an open session of a revoked device ends within this.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A city with a captain's hostile device, and another captain who goes on working.

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use manzana_tests::console::Console;
 use manzana_tests::phone::Phone;
 use manzana_tests::relay::City;
+use manzana_tests::wait;
 use serde_json::{Value, json};
 
-/// From a device's return to the operator's screen, named in the issue.
+/// What is promised from a device's return to the operator's screen.
 const ON_SCREEN: Duration = Duration::from_secs(1);
 const RETURNS: usize = 5;
 
@@ -136,4 +137,27 @@ async fn an_act_from_a_page_two_changes_stale_makes_the_conflict_it_should() {
             (&json!(true), &json!("done"))
         );
     }
+}
+
+#[tokio::test]
+async fn an_imported_catalog_reaches_the_phones() {
+    let city = City::start().await;
+    city.user("ana", "block_captain").await;
+    let phone = Phone::enrol(&city, "ana", &["block:7"]).await;
+    city.catalog().await;
+    // The relay looks at imports every two seconds; each look of ours is a whole sync.
+    let agencies = wait::until("the catalog of agencies", async || {
+        phone.sync().await;
+        let held = phone.ok(&["catalogs"]).await;
+        let catalogs = held["catalogs"].as_array()?.clone();
+        catalogs
+            .into_iter()
+            .find(|catalog| catalog["catalog"] == "agencies")
+    })
+    .await;
+    assert_eq!(
+        agencies["items"][0]["name"],
+        "Dirección de Alumbrado Público"
+    );
+    assert!(phone.list().await.is_empty(), "a catalog is no petition");
 }
