@@ -1,11 +1,12 @@
 //! What devices ask of the relay by HTTP: enrolment, and the upgrade to a session.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,12 +38,22 @@ pub fn router(relay: Arc<Relay>) -> Router {
         .with_state(relay)
 }
 
-async fn enrol(State(relay): State<Arc<Relay>>, body: Bytes) -> Response {
+async fn enrol(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: Bytes,
+) -> Response {
     let Ok(EnrolRequest { code, device_key }) = codec::decode(&body) else {
         return (StatusCode::BAD_REQUEST, "not an enrolment").into_response();
     };
+    let device = DeviceId::of_key(&device_key).to_string();
+    let attempt = match relay.doors.begin(&device, peer.ip(), relay.now()) {
+        Ok(attempt) => attempt,
+        Err(_) => return StatusCode::TOO_MANY_REQUESTS.into_response(),
+    };
     match relay.enrol(&code, device_key).await {
         Ok(enrolment) => {
+            relay.doors.succeeded(&attempt);
             tracing::info!(device = %DeviceId::of_key(&device_key), "a device was enrolled");
             let kind = [(header::CONTENT_TYPE, "application/cbor")];
             (kind, codec::encode(&enrolment)).into_response()
@@ -65,6 +76,7 @@ async fn enrol(State(relay): State<Arc<Relay>>, body: Bytes) -> Response {
 
 async fn sync(
     State(relay): State<Arc<Relay>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -72,7 +84,7 @@ async fn sync(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let (record, hello) = match authenticate(&relay, &headers).await {
+    let (record, hello) = match authenticate(&relay, peer, &headers).await {
         Ok(proven) => proven,
         Err(refusal) => return refusal,
     };
@@ -88,6 +100,7 @@ async fn sync(
 /// The device proved its key over a nonce of ours, or is told why not.
 async fn authenticate(
     relay: &Relay,
+    peer: SocketAddr,
     headers: &HeaderMap,
 ) -> Result<(DeviceRecord, Hello), Response> {
     let bad = || StatusCode::BAD_REQUEST.into_response();
@@ -115,8 +128,16 @@ async fn authenticate(
         return Err(StatusCode::FORBIDDEN.into_response());
     }
     let now = relay.now();
+    let attempt = relay
+        .doors
+        .begin(&record.id.to_string(), peer.ip(), now)
+        .map_err(|_| StatusCode::TOO_MANY_REQUESTS.into_response())?;
     let signed = [claim.nonce.as_slice(), &hello].concat();
     let proven = keys::verify(&record.key, Purpose::Session, &signed, &claim.signature).is_ok();
+    if proven {
+        // An old nonce is no guess: the device is told a fresh one.
+        relay.doors.succeeded(&attempt);
+    }
     if !proven || !relay.nonces.take(&record.id, &claim.nonce, now) {
         let nonce = BASE64URL_NOPAD.encode(&relay.nonces.issue(&record.id, now));
         let challenge = format!("Manzana nonce=\"{nonce}\"");

@@ -14,6 +14,7 @@ mod http;
 mod intake;
 mod keys;
 mod nonce;
+mod pace;
 mod session;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
 
+use crate::auth::Attempts;
 use crate::clock::Clock;
 use crate::desk::LiveRow;
 use crate::gate::{GateError, GatePool};
@@ -44,6 +46,12 @@ const LIVE: usize = 256;
 pub const INVITE_MINUTES: i64 = 15;
 /// How long a grant is valid.
 const GRANT_DAYS: i64 = 2 * 365;
+/// Failed enrolments or proofs of one device within the window.
+const DOOR_TRIES: u32 = 20;
+/// The same from one address: a whole neighbourhood may stand behind one.
+const DOOR_TRIES_PER_ADDRESS: u32 = 100;
+/// Minutes of that window.
+const DOOR_MINUTES: i64 = 10;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// What the relay is to people: names and folios.
@@ -97,6 +105,8 @@ pub struct Relay {
     face: CityFace,
     clock: Arc<dyn Clock>,
     nonces: nonce::Nonces,
+    /// Failed enrolments and proofs, per device and per address.
+    doors: Attempts,
     submissions: mpsc::Sender<Submission>,
     commits: broadcast::Sender<Arc<Committed>>,
     rows: broadcast::Sender<Arc<LiveRow>>,
@@ -202,6 +212,7 @@ impl Relay {
             store,
             gate: Arc::new(parts.gate),
             nonces: nonce::Nonces::new(*parts.keys.nonce_key()),
+            doors: Attempts::new(DOOR_TRIES, DOOR_TRIES_PER_ADDRESS, DOOR_MINUTES * 60_000),
             keys: parts.keys,
             face: parts.face,
             clock,

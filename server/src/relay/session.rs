@@ -18,8 +18,10 @@ use manzana_engine::limits::SEGMENT_BYTES;
 use manzana_engine::relay::{Ask, LogRowView, Need, Session, pack_segment};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::Instant;
 
 use super::intake::{IntakeError, Submission};
+use super::pace::Pace;
 use super::{Relay, RelayError};
 use crate::storage::{Committed, DeviceRecord, LogRow, StorageError};
 
@@ -64,6 +66,7 @@ struct Driver<'r> {
     relay: &'r Relay,
     session: Session,
     sink: Sink,
+    pace: Pace,
     commits: broadcast::Receiver<Arc<Committed>>,
 }
 
@@ -119,6 +122,7 @@ impl<'r> Driver<'r> {
             relay,
             session,
             sink,
+            pace: Pace::new(Instant::now()),
             commits,
         };
         for frame in first {
@@ -133,8 +137,9 @@ impl<'r> Driver<'r> {
         let end = loop {
             let need = driver.session.need(relay.head.borrow().seq);
             let busy = replies.len() >= IN_FLIGHT;
+            let slow = driver.pace.wait_until(Instant::now());
             tokio::select! {
-                message = stream.next(), if !busy => {
+                message = stream.next(), if !busy && slow.is_none() => {
                     match driver.incoming(message, &mut replies).await? {
                         Some(end) => break end,
                         None => continue,
@@ -145,6 +150,7 @@ impl<'r> Driver<'r> {
                         break end;
                     }
                 }
+                () = tokio::time::sleep_until(slow.unwrap_or_else(Instant::now)), if slow.is_some() => {}
                 commit = driver.commits.recv() => driver.committed(commit).await,
                 () = std::future::ready(()), if need != Need::Nothing => {
                     if !driver.serve(need).await? {
@@ -185,6 +191,7 @@ impl<'r> Driver<'r> {
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Ok(Some(End::Gone)),
         };
         self.relay.metrics.bytes_up.inc_by(bytes.len() as u64);
+        self.pace.took_one(Instant::now());
         let Ok(up) = decode_frame::<Up>(&bytes) else {
             return Ok(Some(End::Bye(ByeCode::BadFrame)));
         };
