@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::intake::{IntakeError, Submission};
 use super::pace::Pace;
 use super::{Relay, RelayError};
-use crate::storage::{Committed, DeviceRecord, LogRow, StorageError};
+use crate::storage::{Committed, DeviceRecord, DocState, LogRow, StorageError};
 
 /// Answers in one frame.
 const ANSWERS: usize = 128;
@@ -307,12 +307,7 @@ impl<'r> Driver<'r> {
                 .docs
                 .iter()
                 .find(|state| state.doc == *id)
-                .map(|state| PackedDoc {
-                    doc: state.doc,
-                    creation_seq: state.creation_seq,
-                    folio: state.folio,
-                    saved: state.saved.to_vec().into(),
-                })
+                .map(|state| packed(state))
         };
         if let Some(frame) = self.session.log(&views, last.seq, whole) {
             self.send(&frame).await;
@@ -400,26 +395,13 @@ impl<'r> Driver<'r> {
             return Ok(Vec::new());
         }
         let docs = self.relay.store.docs(ids).await?;
-        Ok(docs
-            .into_values()
-            .map(|state| PackedDoc {
-                doc: state.doc,
-                creation_seq: state.creation_seq,
-                folio: state.folio,
-                saved: state.saved.to_vec().into(),
-            })
-            .collect())
+        Ok(docs.into_values().map(|state| packed(&state)).collect())
     }
 
     async fn whole(&self, id: DocId) -> Result<Down, RelayError> {
         let state = self.relay.store.docs(&[id]).await?.remove(&id);
         let doc = state.filter(|state| self.session.covers(&state.summary.scopes()));
-        let doc = doc.map(|state| PackedDoc {
-            doc: state.doc,
-            creation_seq: state.creation_seq,
-            folio: state.folio,
-            saved: state.saved.to_vec().into(),
-        });
+        let doc = doc.map(|state| packed(&state));
         Ok(Down::Whole { id, doc })
     }
 
@@ -440,6 +422,15 @@ impl<'r> Driver<'r> {
 async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     // The guard that `wait_for` gives must not outlive this line.
     let _ = stopping.wait_for(|stop| *stop).await.is_ok();
+}
+
+fn packed(state: &DocState) -> PackedDoc {
+    PackedDoc {
+        doc: state.doc,
+        creation_seq: state.creation_seq,
+        folio: state.folio,
+        saved: state.saved.to_vec().into(),
+    }
 }
 
 fn view(row: &LogRow) -> LogRowView<'_> {
