@@ -11,7 +11,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::gate::{GateConfig, GatePool};
 use crate::metrics::Metrics;
-use crate::relay::{self, CityFace, CityKeys, Relay, RelayParts};
+use crate::relay::{self, CityFace, CityKeys, Relay, RelayParts, SystemRandomness};
 use crate::serve::{self, Listeners, Parts};
 use crate::storage::CityFormat;
 use crate::storage::sqlite::SqliteStore;
@@ -74,7 +74,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock);
     let program = std::env::current_exe().context("cannot find this program")?;
     let parts = RelayParts {
-        gate: gate(&program, config.gate.workers)?,
+        gate: Arc::new(gate(&program, config.gate.workers)?),
+        entropy: Arc::new(SystemRandomness),
         keys,
         face: face(&config),
     };

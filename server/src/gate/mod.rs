@@ -19,7 +19,7 @@
 pub mod pool;
 pub mod worker;
 
-pub use pool::{GateConfig, GateCounters, GateError, GatePool};
+pub use pool::{Gate, GateConfig, GateCounters, GateError, GatePool};
 pub use worker::{WorkerLimits, run_worker, run_worker_within, worker_main};
 
 /// Largest job, in bytes: a saved document of the largest allowed size (512 KiB) with every

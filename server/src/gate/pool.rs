@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -95,6 +96,23 @@ pub struct GateCounters {
     pub spawned: u64,
     /// Jobs turned away because the queue was full.
     pub turned_away: u64,
+}
+
+/// Judges jobs where they can do no harm to the relay.
+#[async_trait]
+pub trait Gate: Send + Sync + 'static {
+    /// Has one job judged.
+    ///
+    /// # Errors
+    /// See [`GateError`]; [`GateError::is_the_jobs_fault`] tells which mean the job itself.
+    async fn judge(&self, job: Bytes) -> Result<Bytes, GateError>;
+}
+
+#[async_trait]
+impl Gate for GatePool {
+    async fn judge(&self, job: Bytes) -> Result<Bytes, GateError> {
+        Self::judge(self, job).await
+    }
 }
 
 /// A number of worker processes and the queue before them. Dropping it kills them.

@@ -13,11 +13,11 @@ use axum::routing::{get, post};
 use data_encoding::BASE64URL_NOPAD;
 use manzana_engine::codec;
 use manzana_engine::ids::DeviceId;
-use manzana_engine::keys::{self, Purpose};
 use manzana_engine::limits::FRAME_BYTES;
-use manzana_engine::wire::{EnrolRequest, Hello, decode_frame};
+use manzana_engine::wire::{EnrolRequest, Hello};
 
-use super::{Relay, RelayError, session};
+use super::door::{Claim, Refusal};
+use super::{Relay, RelayError};
 use crate::storage::{DeviceRecord, StorageError};
 
 /// Header in which the first words of a device ride.
@@ -94,10 +94,10 @@ async fn sync(
         .read_buffer_size(SOCKET_BUFFER)
         .write_buffer_size(SOCKET_BUFFER)
         .max_write_buffer_size(4 * FRAME_BYTES)
-        .on_upgrade(move |socket| session::run(relay, record, hello, socket))
+        .on_upgrade(move |socket| async move { relay.serve(record, hello, socket).await })
 }
 
-/// The device proved its key over a nonce of ours, or is told why not.
+/// Reads the claim and has it proven, or tells the device why not.
 async fn authenticate(
     relay: &Relay,
     peer: SocketAddr,
@@ -107,7 +107,7 @@ async fn authenticate(
     let claim = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let claim = claim.and_then(Claim::parse).ok_or_else(bad)?;
+    let claim = claim.and_then(parse_claim).ok_or_else(bad)?;
     let hello = headers
         .get(HELLO)
         .map(|value| value.as_bytes())
@@ -116,65 +116,39 @@ async fn authenticate(
         return Err(bad());
     }
     let hello = BASE64URL_NOPAD.decode(hello).map_err(|_| bad())?;
-    let record = relay.device(&claim.device).await.map_err(|error| {
-        tracing::error!(%error, "a device could not be looked up");
-        StatusCode::SERVICE_UNAVAILABLE.into_response()
-    })?;
-    let record = record.filter(|record| record.desk_seed.is_none());
-    let Some(record) = record else {
-        return Err(StatusCode::FORBIDDEN.into_response());
-    };
-    if record.revoked_at.is_some() {
-        return Err(StatusCode::FORBIDDEN.into_response());
-    }
-    let now = relay.now();
-    let attempt = relay
-        .doors
-        .begin(&record.id.to_string(), peer.ip(), now)
-        .map_err(|_| StatusCode::TOO_MANY_REQUESTS.into_response())?;
-    let signed = [claim.nonce.as_slice(), &hello].concat();
-    let proven = keys::verify(&record.key, Purpose::Session, &signed, &claim.signature).is_ok();
-    if proven {
-        // An old nonce is no guess: the device is told a fresh one.
-        relay.doors.succeeded(&attempt);
-    }
-    if !proven || !relay.nonces.take(&record.id, &claim.nonce, now) {
-        let nonce = BASE64URL_NOPAD.encode(&relay.nonces.issue(&record.id, now));
-        let challenge = format!("Manzana nonce=\"{nonce}\"");
-        return Err((
-            StatusCode::UNAUTHORIZED,
-            [(header::WWW_AUTHENTICATE, challenge)],
-        )
-            .into_response());
-    }
-    let hello: Hello = decode_frame(&hello).map_err(|_| bad())?;
-    Ok((record, hello))
+    let proven = relay.admit(&claim, &hello, peer.ip()).await;
+    proven.map_err(|refusal| match refusal {
+        Refusal::NotLetIn => StatusCode::FORBIDDEN.into_response(),
+        Refusal::TooMany => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        Refusal::Malformed => bad(),
+        Refusal::Storage(error) => {
+            tracing::error!(%error, "a device could not be looked up");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+        Refusal::Again { nonce } => {
+            let challenge = format!("Manzana nonce=\"{}\"", BASE64URL_NOPAD.encode(&nonce));
+            let challenge = [(header::WWW_AUTHENTICATE, challenge)];
+            (StatusCode::UNAUTHORIZED, challenge).into_response()
+        }
+    })
 }
 
 /// `Manzana device="…", nonce="…", signature="…"`.
-struct Claim {
-    device: DeviceId,
-    nonce: Vec<u8>,
-    signature: [u8; 64],
-}
-
-impl Claim {
-    fn parse(text: &str) -> Option<Self> {
-        let fields = text.strip_prefix("Manzana ")?;
-        let field = |name: &str| {
-            fields.split(',').find_map(|field| {
-                let (key, value) = field.trim().split_once('=')?;
-                (key == name).then(|| value.trim_matches('"').to_owned())
-            })
-        };
-        Some(Self {
-            device: field("device")?.parse().ok()?,
-            nonce: BASE64URL_NOPAD.decode(field("nonce")?.as_bytes()).ok()?,
-            signature: BASE64URL_NOPAD
-                .decode(field("signature")?.as_bytes())
-                .ok()?
-                .try_into()
-                .ok()?,
+fn parse_claim(text: &str) -> Option<Claim> {
+    let fields = text.strip_prefix("Manzana ")?;
+    let field = |name: &str| {
+        fields.split(',').find_map(|field| {
+            let (key, value) = field.trim().split_once('=')?;
+            (key == name).then(|| value.trim_matches('"').to_owned())
         })
-    }
+    };
+    Some(Claim {
+        device: field("device")?.parse().ok()?,
+        nonce: BASE64URL_NOPAD.decode(field("nonce")?.as_bytes()).ok()?,
+        signature: BASE64URL_NOPAD
+            .decode(field("signature")?.as_bytes())
+            .ok()?
+            .try_into()
+            .ok()?,
+    })
 }

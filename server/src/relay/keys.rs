@@ -43,6 +43,18 @@ impl CityKeys {
         })
     }
 
+    /// Keys out of four seeds (root, relay, sealing, nonces), with no file behind them: for tests.
+    pub fn of_seeds([root, relay, seal, nonce_key]: [[u8; 32]; 4]) -> Self {
+        let (seal_secret, seal_public) = seal::key_pair(&seal);
+        Self {
+            root: SecretKey::from_seed(root),
+            relay: SecretKey::from_seed(relay),
+            seal_secret,
+            seal_public,
+            nonce_key,
+        }
+    }
+
     /// The city.
     pub fn city(&self) -> CityId {
         self.root.city()

@@ -10,6 +10,7 @@
 
 mod catalogs;
 mod desk;
+mod door;
 mod http;
 mod intake;
 mod keys;
@@ -25,17 +26,21 @@ use manzana_engine::gate::judge::{Reply, Request};
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{CatalogId, DeviceId, Hash, UserId};
 use manzana_engine::keys::SecretKey;
+use manzana_engine::wire::Hello;
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
 
 pub use desk::CATALOGS;
+pub use door::{Claim, Refusal};
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
+pub use session::Socket;
 
 use crate::auth::Attempts;
 use crate::clock::Clock;
 use crate::desk::LiveRow;
-use crate::gate::{GateError, GatePool};
+use crate::gate::{Gate, GateError};
 use crate::storage::{Committed, DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow};
 
 /// Envelopes waiting for the intake, all connections together.
@@ -93,14 +98,15 @@ pub enum RelayError {
     #[error("the user has no role that can hold a device")]
     NoRole,
     /// No randomness.
-    #[error("no randomness from the system")]
-    NoRandomness,
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
 }
 
 /// One city's relay.
 pub struct Relay {
     pub(crate) store: Arc<dyn RelayStore>,
-    gate: Arc<GatePool>,
+    gate: Arc<dyn Gate>,
+    entropy: Arc<dyn Randomness>,
     keys: CityKeys,
     face: CityFace,
     clock: Arc<dyn Clock>,
@@ -115,6 +121,7 @@ pub struct Relay {
     /// Live sessions by device: a newer one takes the older one's place.
     sessions: Mutex<BTreeMap<DeviceId, watch::Sender<Option<session::Cut>>>>,
     desks: tokio::sync::Mutex<()>,
+    tasks: Mutex<JoinSet<()>>,
     pub(crate) metrics: RelayMetrics,
 }
 
@@ -185,11 +192,36 @@ impl RelayMetrics {
     }
 }
 
+/// Where random bytes come from: keys are made of them.
+pub trait Randomness: Send + Sync + 'static {
+    /// Fills the bytes.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when there are none to be had.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness>;
+}
+
+/// The system gives no random bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no randomness from the system")]
+pub struct NoRandomness;
+
+/// The system's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandomness;
+
+impl Randomness for SystemRandomness {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+        getrandom::fill(bytes).map_err(|_| NoRandomness)
+    }
+}
+
 /// What a relay core is made of.
-#[derive(Debug)]
 pub struct RelayParts {
-    /// The gate's workers.
-    pub gate: GatePool,
+    /// Where changes are judged: the gate's workers.
+    pub gate: Arc<dyn Gate>,
+    /// Where nonces, codes and desk keys come from: the system.
+    pub entropy: Arc<dyn Randomness>,
     /// The city's keys.
     pub keys: CityKeys,
     /// Names and folios.
@@ -210,7 +242,8 @@ impl Relay {
         let (submissions, queue) = mpsc::channel(SUBMISSIONS);
         let relay = Arc::new(Self {
             store,
-            gate: Arc::new(parts.gate),
+            gate: parts.gate,
+            entropy: parts.entropy,
             nonces: nonce::Nonces::new(*parts.keys.nonce_key()),
             doors: Attempts::new(DOOR_TRIES, DOOR_TRIES_PER_ADDRESS, DOOR_MINUTES * 60_000),
             keys: parts.keys,
@@ -223,11 +256,39 @@ impl Relay {
             stopping: watch::channel(false).0,
             sessions: Mutex::default(),
             desks: tokio::sync::Mutex::default(),
+            tasks: Mutex::default(),
             metrics: RelayMetrics::default(),
         });
-        tokio::spawn(intake::run(Arc::downgrade(&relay), queue));
-        tokio::spawn(watch_settings(Arc::downgrade(&relay)));
+        {
+            let mut tasks = relay.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.spawn(intake::run(Arc::downgrade(&relay), queue));
+            tasks.spawn(watch_settings(Arc::downgrade(&relay)));
+        }
         Ok(relay)
+    }
+
+    /// Ends the relay's own tasks where they stand, as the end of the process would: for tests that
+    /// kill relays in one process. Sessions end with the futures of [`Relay::serve`].
+    pub fn kill(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.abort_all();
+    }
+
+    /// Serves a device that was admitted, over any pair of message streams, until either end is done.
+    pub async fn serve<W: session::Socket>(
+        self: Arc<Self>,
+        record: DeviceRecord,
+        hello: Hello,
+        socket: W,
+    ) {
+        session::run(self, record, hello, socket).await;
+    }
+
+    fn nonce(&self, device: &DeviceId) -> Vec<u8> {
+        let mut random = [0; 8];
+        // Without randomness the time alone still tells nonces apart.
+        let _ = self.entropy.fill(&mut random);
+        self.nonces.issue(device, self.now(), random)
     }
 
     /// Asks every session to end and come back later.
@@ -283,7 +344,7 @@ impl Relay {
             folio_prefix: self.face.folio_prefix.clone(),
             folio_width: self.face.folio_width,
             block: invite.block,
-            nonce: self.nonces.issue(&record.id, now).into(),
+            nonce: self.nonce(&record.id).into(),
             display: user.display,
         })
     }
@@ -342,7 +403,7 @@ impl Relay {
             }
         }
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|_| RelayError::NoRandomness)?;
+        self.entropy.fill(&mut seed)?;
         let key = SecretKey::from_seed(seed).public();
         let grant = self.grant(key, user, role, vec![Scope::City]);
         let desk = self.record(key, user.id, grant, Some(seed));
@@ -454,7 +515,7 @@ pub async fn invite(
     now: i64,
 ) -> Result<String, RelayError> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|_| RelayError::NoRandomness)?;
+    SystemRandomness.fill(&mut random)?;
     let code = data_encoding::BASE32_NOPAD.encode(&random);
     let expires = now + INVITE_MINUTES * 60_000;
     let invite = Invite {

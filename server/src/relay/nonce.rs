@@ -30,10 +30,7 @@ impl Nonces {
         }
     }
 
-    pub(super) fn issue(&self, device: &DeviceId, now: i64) -> Vec<u8> {
-        let mut random = [0; 8];
-        // Without randomness the time alone still tells nonces apart.
-        let _ = getrandom::fill(&mut random);
+    pub(super) fn issue(&self, device: &DeviceId, now: i64, random: [u8; 8]) -> Vec<u8> {
         let mac = self.mac(device, now, &random);
         [now.to_be_bytes().as_slice(), &random, &mac].concat()
     }
@@ -77,12 +74,12 @@ mod tests {
     fn a_nonce_is_good_once_and_for_its_device() {
         let nonces = Nonces::new([1; 32]);
         let (a, b) = (DeviceId([1; 16]), DeviceId([2; 16]));
-        let nonce = nonces.issue(&a, 1_000);
+        let nonce = nonces.issue(&a, 1_000, [1; 8]);
         assert!(!nonces.take(&b, &nonce, 1_001));
         assert!(nonces.take(&a, &nonce, 1_001));
         assert!(!nonces.take(&a, &nonce, 1_002));
-        assert!(nonces.take(&a, &nonces.issue(&a, 2_000), 2_000));
-        assert!(!nonces.take(&a, &nonces.issue(&a, 3_000), 3_000 + VALID_MS + 1));
+        assert!(nonces.take(&a, &nonces.issue(&a, 2_000, [2; 8]), 2_000));
+        assert!(!nonces.take(&a, &nonces.issue(&a, 3_000, [3; 8]), 3_000 + VALID_MS + 1));
         assert!(!nonces.take(&a, &[0; NONCE_BYTES], 3_000));
     }
 }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::Message;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::{SinkExt, stream::SplitSink};
+use futures_util::{Sink, SinkExt, Stream, stream::SplitSink};
 use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
@@ -47,12 +47,35 @@ pub(super) enum Cut {
     Revoked,
 }
 
-type Sink = SplitSink<WebSocket, Message>;
+/// Messages both ways: a WebSocket, or what a test puts in its place.
+pub trait Socket:
+    Stream<Item = Result<Message, axum::Error>>
+    + Sink<Message, Error = axum::Error>
+    + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<T> Socket for T where
+    T: Stream<Item = Result<Message, axum::Error>>
+        + Sink<Message, Error = axum::Error>
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
 /// A carried envelope, or `None` for the session's own, with what became of it.
 type Reply = (Option<Box<Envelope>>, Result<Vec<Answer>, IntakeError>);
 
 /// Runs a session to its end.
-pub(super) async fn run(relay: Arc<Relay>, record: DeviceRecord, hello: Hello, socket: WebSocket) {
+pub(super) async fn run<W: Socket>(
+    relay: Arc<Relay>,
+    record: DeviceRecord,
+    hello: Hello,
+    socket: W,
+) {
     let cut = relay.take_place(record.id);
     relay.metrics.sessions.inc();
     let result = Driver::drive(&relay, &record, &hello, socket, cut).await;
@@ -62,10 +85,10 @@ pub(super) async fn run(relay: Arc<Relay>, record: DeviceRecord, hello: Hello, s
     }
 }
 
-struct Driver<'r> {
+struct Driver<'r, W> {
     relay: &'r Relay,
     session: Session,
-    sink: Sink,
+    sink: SplitSink<W, Message>,
     pace: Pace,
     commits: broadcast::Receiver<Arc<Committed>>,
 }
@@ -78,12 +101,12 @@ enum End {
     Bye(ByeCode),
 }
 
-impl<'r> Driver<'r> {
+impl<'r, W: Socket> Driver<'r, W> {
     async fn drive(
         relay: &'r Relay,
         record: &DeviceRecord,
         hello: &Hello,
-        socket: WebSocket,
+        socket: W,
         mut cut: watch::Receiver<Option<Cut>>,
     ) -> Result<(), RelayError> {
         // Subscribed before the head is read: nothing falls between.
@@ -91,7 +114,7 @@ impl<'r> Driver<'r> {
         let (sink, mut stream) = socket.split();
         let head = *relay.head.borrow();
         let chain = relay.store.chain(&record.id, hello.incarnation).await?;
-        let nonce = relay.nonces.issue(&record.id, relay.now());
+        let nonce = relay.nonce(&record.id);
         let granted: GrantBody = record
             .grant
             .open(&relay.keys.root().public())
@@ -139,29 +162,9 @@ impl<'r> Driver<'r> {
             let busy = replies.len() >= IN_FLIGHT;
             let slow = driver.pace.wait_until(Instant::now());
             tokio::select! {
-                message = stream.next(), if !busy && slow.is_none() => {
-                    match driver.incoming(message, &mut replies).await? {
-                        Some(end) => break end,
-                        None => continue,
-                    }
-                }
-                Some(reply) = replies.next(), if !replies.is_empty() => {
-                    if let Some(end) = driver.replied(reply).await {
-                        break end;
-                    }
-                }
-                () = tokio::time::sleep_until(slow.unwrap_or_else(Instant::now)), if slow.is_some() => {}
-                commit = driver.commits.recv() => driver.committed(commit).await,
-                () = std::future::ready(()), if need != Need::Nothing => {
-                    if !driver.serve(need).await? {
-                        break End::Gone;
-                    }
-                }
-                _ = ping.tick() => {
-                    if !driver.send_raw(Message::Ping(Bytes::new())).await {
-                        break End::Gone;
-                    }
-                }
+                // In this order, so that a run is the same each time it is simulated. What a device
+                // sends comes before what it is sent, one for one: neither starves the other.
+                biased;
                 changed = cut.changed() => {
                     let why = *cut.borrow();
                     match (changed, why) {
@@ -170,6 +173,32 @@ impl<'r> Driver<'r> {
                     }
                 }
                 () = told_to_stop(&mut stopping) => break End::Bye(ByeCode::GoingAway),
+                Some(reply) = replies.next(), if !replies.is_empty() => {
+                    if let Some(end) = driver.replied(reply).await {
+                        break end;
+                    }
+                }
+                commit = driver.commits.recv() => driver.committed(commit).await,
+                message = stream.next(), if !busy && slow.is_none() => {
+                    if let Some(end) = driver.incoming(message, &mut replies).await? {
+                        break end;
+                    }
+                    let need = driver.session.need(relay.head.borrow().seq);
+                    if !driver.serve(need).await? {
+                        break End::Gone;
+                    }
+                }
+                () = std::future::ready(()), if need != Need::Nothing => {
+                    if !driver.serve(need).await? {
+                        break End::Gone;
+                    }
+                }
+                () = tokio::time::sleep_until(slow.unwrap_or_else(Instant::now)), if slow.is_some() => {}
+                _ = ping.tick() => {
+                    if !driver.send_raw(Message::Ping(Bytes::new())).await {
+                        break End::Gone;
+                    }
+                }
             }
         };
         if let End::Bye(code) = end {
