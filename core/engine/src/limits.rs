@@ -65,3 +65,6 @@ pub const SEGMENT_BYTES: usize = 64 << 10;
 
 /// Largest segment once inflated, bytes: a bomb is refused before it is inflated whole.
 pub const SEGMENT_INFLATED: usize = 1 << 20;
+
+/// Most documents that a device asks for at once while it repairs a scope.
+pub const MEND_DOCS: usize = 512;

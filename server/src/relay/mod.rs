@@ -16,6 +16,7 @@ mod intake;
 mod keys;
 mod nonce;
 mod pace;
+mod retention;
 mod session;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub use door::{Claim, Refusal};
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
+pub use retention::RETENTION_DAYS;
 pub use session::Socket;
 
 use crate::auth::Attempts;
@@ -144,6 +146,10 @@ pub struct RelayMetrics {
     pub not_accepted: prometheus_client::metrics::counter::Counter,
     /// Groups in quarantine.
     pub quarantined: prometheus_client::metrics::counter::Counter,
+    /// Messages of reconciliation answered.
+    pub reconciliations: prometheus_client::metrics::counter::Counter,
+    /// Documents that devices hold and the relay has not, or has otherwise, as they listed them.
+    pub differences: prometheus_client::metrics::counter::Counter,
     /// Batches committed.
     pub batches: prometheus_client::metrics::counter::Counter,
     /// Live sessions of devices.
@@ -172,6 +178,16 @@ impl RelayMetrics {
             "relay_quarantined",
             "Groups in quarantine",
             self.quarantined.clone(),
+        );
+        registry.register(
+            "relay_reconciliations",
+            "Messages of reconciliation answered",
+            self.reconciliations.clone(),
+        );
+        registry.register(
+            "relay_differences",
+            "Documents that devices hold otherwise",
+            self.differences.clone(),
         );
         registry.register("relay_batches", "Batches committed", self.batches.clone());
         registry.register(
@@ -263,6 +279,7 @@ impl Relay {
             let mut tasks = relay.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.spawn(intake::run(Arc::downgrade(&relay), queue));
             tasks.spawn(watch_settings(Arc::downgrade(&relay)));
+            tasks.spawn(retention::run(Arc::downgrade(&relay)));
         }
         Ok(relay)
     }

@@ -12,10 +12,11 @@ use futures_util::{Sink, SinkExt, Stream, stream::SplitSink};
 use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
-use manzana_engine::grant::GrantBody;
+use manzana_engine::grant::{GrantBody, Scope};
 use manzana_engine::ids::{DocId, Seq};
 use manzana_engine::limits::SEGMENT_BYTES;
-use manzana_engine::relay::{Ask, LogRowView, Need, Session, pack_segment};
+use manzana_engine::reconcile::Range;
+use manzana_engine::relay::{Ask, LogPlace, LogRowView, Need, Session, pack_segment};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use super::intake::{IntakeError, Submission};
 use super::pace::Pace;
 use super::{Relay, RelayError};
-use crate::storage::{Committed, DeviceRecord, DocState, LogRow, StorageError};
+use crate::storage::{Committed, DeviceRecord, DocState, Head, LogRow, StorageError};
 
 /// Answers in one frame.
 const ANSWERS: usize = 128;
@@ -119,16 +120,26 @@ impl<'r, W: Socket> Driver<'r, W> {
             .grant
             .open(&relay.keys.root().public())
             .map_err(|_| StorageError::Damaged)?;
-        relay
+        let floor = relay
             .store
-            .answers_seen(&record.id, hello.answers_seen)
+            .greet(
+                &record.id,
+                hello.answers_seen,
+                place_of(hello, head),
+                relay.now(),
+            )
             .await?;
+        let log = LogPlace {
+            epoch: head.epoch,
+            head: head.seq,
+            floor,
+        };
         let begun = Session::begin(
             hello,
             record.grant.clone(),
             granted,
             (chain.have, chain.hash),
-            (head.epoch, head.seq),
+            log,
             relay.now(),
             &nonce,
         );
@@ -248,9 +259,54 @@ impl<'r, W: Socket> Driver<'r, W> {
                     return Ok(Some(End::Gone));
                 }
             }
+            Ask::Reconcile { scope, ranges } => return self.reconcile(scope, &ranges).await,
             Ask::Nothing => {}
         }
         Ok(None)
+    }
+
+    /// Says where a scope differs from what the device holds.
+    async fn reconcile(
+        &mut self,
+        scope: Scope,
+        ranges: &[Range],
+    ) -> Result<Option<End>, RelayError> {
+        self.relay.metrics.reconciliations.inc();
+        let members = self.relay.store.members(&scope).await?;
+        let (frame, learnt) = match self.session.reconcile(scope, &members, ranges) {
+            Ok(answered) => answered,
+            Err(error) => return Ok(Some(End::Bye(error.code()))),
+        };
+        let surplus = learnt.theirs.len() as u64;
+        self.relay.metrics.differences.inc_by(surplus);
+        match frame {
+            Some(frame) if !self.send(&frame).await => Ok(Some(End::Gone)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Documents of a repair: those of the scope whole, within one frame.
+    async fn mend(&mut self, scope: &Scope, docs: &[DocId]) -> Result<bool, RelayError> {
+        let mut states = self.relay.store.docs(docs).await?;
+        let (mut whole, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for doc in docs {
+            match states.remove(doc) {
+                None => unknown.push(*doc),
+                Some(state) if !state.summary.scopes().contains(scope) => gone.push(*doc),
+                Some(state) => {
+                    bytes += state.saved.len();
+                    if bytes > FILL_BYTES && !whole.is_empty() {
+                        break;
+                    }
+                    whole.push(packed(&state));
+                }
+            }
+        }
+        match self.session.mend(&whole, gone, unknown) {
+            Some(frame) => Ok(self.send(&frame).await),
+            None => Ok(true),
+        }
     }
 
     async fn submit(
@@ -378,6 +434,7 @@ impl<'r, W: Socket> Driver<'r, W> {
                     None => Ok(true),
                 }
             }
+            Need::Mend { scope, docs } => self.mend(&scope, &docs).await,
             Need::Digests => {
                 let (at, digests) = self.relay.store.digests(self.session.scopes()).await?;
                 let frames = self.session.digests(at, digests, self.relay.keys.relay());
@@ -451,6 +508,17 @@ impl<'r, W: Socket> Driver<'r, W> {
 async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     // The guard that `wait_for` gives must not outlive this line.
     let _ = stopping.wait_for(|stop| *stop).await.is_ok();
+}
+
+/// The place of the log that the device still needs: what comes after it is read from there. A first
+/// start, or a place of another log, needs nothing of the past.
+fn place_of(hello: &Hello, head: Head) -> Seq {
+    let position = &hello.position;
+    let begun = !position.scopes.is_empty() || !position.fills.is_empty();
+    match begun && position.epoch == head.epoch {
+        true => position.seq.min(head.seq),
+        false => head.seq,
+    }
 }
 
 fn packed(state: &DocState) -> PackedDoc {

@@ -16,6 +16,17 @@ use crate::intent::Intent;
 use crate::policy::Rule;
 use crate::wire::PackedDoc;
 
+/// What taking a whole document came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installed {
+    /// The accepted layer is what came.
+    Whole,
+    /// It holds changes beside those that came.
+    More,
+    /// It cannot be opened here.
+    Not,
+}
+
 /// What applying an accepted change came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
@@ -44,7 +55,11 @@ impl<S: ReplicaStore> Staged<'_, S> {
             return Ok(Applied::NoBase);
         }
         let mut accepted = match row.as_ref().and_then(|row| row.accepted.as_deref()) {
-            Some(saved) => Document::load(saved)?,
+            Some(saved) => match Document::load(saved) {
+                Ok(accepted) => accepted,
+                // Damaged here: the relay has it whole.
+                Err(_) => return self.quarantine(doc),
+            },
             None => Document::empty(),
         };
         match accepted.check_fit(&change) {
@@ -97,26 +112,30 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(Applied::Done)
     }
 
-    /// Takes a whole document from a pack, an enter or a `whole`.
-    pub(super) fn install(&mut self, packed: &PackedDoc) -> ReplicaResult<(), S> {
+    /// Takes a whole document from a pack, an enter, a `whole` or a repair.
+    pub(super) fn install(&mut self, packed: &PackedDoc) -> ReplicaResult<Installed, S> {
         let row = self.doc(&packed.doc)?;
-        let Ok(mut accepted) = Document::load(&packed.saved) else {
+        let Some(relays) = readable(&packed.saved) else {
             self.quarantine(packed.doc)?;
-            return Ok(());
+            return Ok(Installed::Not);
         };
-        if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref()) {
-            // Never step back: a change that came by the log may be newer than the pack.
-            for made in Document::load(saved)?.changes() {
-                accepted.apply(&made.bytes)?;
+        let mut accepted = relays.clone();
+        // Never step back: a change that came by the log may be newer than the pack. What is damaged
+        // here, or contradicts, gives way.
+        if let Some(held) = row.as_ref().and_then(|row| readable(row.accepted.as_deref()?)) {
+            let mut changes = held.changes().into_iter();
+            if !changes.all(|made| accepted.apply(&made.bytes).is_ok()) {
+                accepted = relays.clone();
             }
         }
-        self.settle(
-            packed.doc,
-            row,
-            &accepted,
-            Some(packed.creation_seq),
-            packed.folio,
-        )
+        let more = accepted.heads() != relays.heads();
+        let creation = Some(packed.creation_seq);
+        self.settle(packed.doc, row, &accepted, creation, packed.folio)?;
+        Ok(if more {
+            Installed::More
+        } else {
+            Installed::Whole
+        })
     }
 
     /// Writes a document's new accepted layer: digests, scopes, and the shown layer rebuilt.
@@ -163,7 +182,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
             return Ok(());
         };
         let base = match row.accepted.as_deref() {
-            Some(saved) => Document::load(saved)?,
+            Some(saved) => match Document::load(saved) {
+                Ok(base) => base,
+                Err(_) => return self.quarantine(doc).map(|_| ()),
+            },
             None => Document::empty(),
         };
         self.rebuild_row(row, base)
@@ -312,6 +334,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
         debug_assert!(key_of(&row).2 == row.n);
         self.put_envelope(row);
     }
+}
+
+/// Opens saved bytes, if they are a document that has a summary.
+fn readable(saved: &[u8]) -> Option<Document> {
+    let document = Document::load(saved).ok()?;
+    document.summary().is_ok().then_some(document)
 }
 
 /// Lays a change that may come from another phone onto a document, through the same checks as all that

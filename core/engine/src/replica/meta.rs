@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::repair::Fruitless;
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
@@ -84,6 +85,15 @@ pub struct Meta {
     /// Scopes that are filled again because their digest differed.
     #[n(23)]
     pub(super) drifted: Vec<Scope>,
+    /// Scopes whose repair ended and whose digest has not been the relay's since.
+    #[n(24)]
+    pub(super) fruitless: Vec<Fruitless>,
+    /// Documents that cannot be opened here, in the version in which they cannot.
+    #[n(25)]
+    pub(super) exceptions: Vec<(DocId, [u8; 16])>,
+    /// See [`Meta::surplus`].
+    #[n(26)]
+    pub(super) surplus: Vec<DocId>,
 }
 
 /// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
@@ -150,6 +160,9 @@ impl Meta {
             city_time: 0,
             moved: Vec::new(),
             drifted: Vec::new(),
+            fruitless: Vec::new(),
+            exceptions: Vec::new(),
+            surplus: Vec::new(),
         })
     }
 

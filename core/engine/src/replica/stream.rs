@@ -6,7 +6,6 @@ use super::staged::Staged;
 use super::sync::ProtocolError;
 use super::{Change, Replica, ReplicaError, ReplicaResult};
 use crate::codec;
-use crate::digest::SignedDigest;
 use crate::grant::Scope;
 use crate::ids::{DocId, Hash, Seq};
 use crate::limits::SEGMENT_INFLATED;
@@ -87,51 +86,12 @@ impl<S: ReplicaStore> Replica<S> {
         self.session.wanted.remove(&id);
         let mut staged = self.stage()?;
         match doc {
-            Some(doc) if doc.doc == id => staged.install(&doc)?,
+            Some(doc) if doc.doc == id => drop(staged.install(&doc)?),
             Some(_) => return Ok(Err(ProtocolError::Malformed)),
             None => staged.leave(id)?,
         }
         let finished = staged.finish();
         self.commit(finished)?;
-        Ok(Ok(()))
-    }
-
-    /// Drift check: compares a signed digest with ours, at our own position, over the accepted layer.
-    pub(super) fn compare(
-        &mut self,
-        digest: &SignedDigest,
-    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let meta = self.meta()?;
-        let Some(body) = digest.open(&meta.relay_key) else {
-            return Ok(Err(ProtocolError::Unverified));
-        };
-        let position = &meta.position;
-        let here = body.epoch == position.epoch
-            && body.seq == position.seq
-            && meta.ahead <= position.seq
-            && position.scopes.contains(&body.scope);
-        let mut staged = self.stage()?;
-        staged.meta.city_head = staged.meta.city_head.max(body.seq);
-        let differs = here && staged.digest(&body.scope)?.digest() != body.digest;
-        // A fill that did not mend it once will not mend it twice.
-        let drifted = differs && !self.session.drifted.contains(&body.scope);
-        if drifted {
-            staged.meta.drifted.push(body.scope.clone());
-            // Read it again from its start; what is held stays until then.
-            staged
-                .meta
-                .position
-                .scopes
-                .retain(|scope| *scope != body.scope);
-            staged.forget_scope(&body.scope)?;
-        }
-        let finished = staged.finish();
-        self.commit(finished)?;
-        if drifted {
-            self.session.drifted.push(body.scope.clone());
-            self.session.queue.push(Up::Drift { scope: body.scope });
-        }
-        self.ask_again()?;
         Ok(Ok(()))
     }
 }
@@ -155,7 +115,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 hash,
                 folio,
             } => self.own(seq, doc, hash, folio),
-            Item::Enter { doc, .. } => self.install(&doc).map(|()| None),
+            Item::Enter { doc, .. } => self.install(&doc).map(|_| None),
             Item::Leave { doc, .. } => self.leave(doc).map(|()| None),
         }
     }
@@ -170,7 +130,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
     ) -> ReplicaResult<Option<DocId>, S> {
         let row = self.doc(&doc)?;
         if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref())
-            && crate::document::Document::load(saved)?.has(&hash)
+            && crate::document::Document::load(saved).is_ok_and(|document| document.has(&hash))
         {
             return Ok(None);
         }
@@ -237,7 +197,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
 }
 
 /// Inflates a segment within its limit and reads it.
-fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
+pub(super) fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
     let bytes = zstd::bulk::decompress(segment, SEGMENT_INFLATED).ok()?;
     codec::decode(&bytes).ok()
 }

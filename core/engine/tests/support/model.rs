@@ -15,6 +15,7 @@ use manzana_engine::grant::{GrantBody, Scope, SignedGrant};
 use manzana_engine::ids::{Actor, DeviceId, DocId, GrantId, Hash, Seq};
 use manzana_engine::keys::SecretKey;
 use manzana_engine::policy::{Facts, Rule};
+use manzana_engine::reconcile::{Learnt, Member, Members, Version};
 use manzana_engine::relay::{LogRowView, Move, intake};
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
@@ -62,6 +63,12 @@ pub struct Relay {
     pub key: SecretKey,
     pub epoch: u32,
     pub time: i64,
+    /// Places up to here are forgotten for scopes.
+    pub floor: Seq,
+    /// What reconciliations taught this end.
+    pub learnt: Vec<Learnt>,
+    /// Documents whose bytes no device can open.
+    pub garbled: BTreeSet<DocId>,
     pub log: Vec<Row>,
     pub docs: BTreeMap<DocId, Kept>,
     pub known: BTreeMap<DeviceId, Known>,
@@ -87,6 +94,9 @@ impl Relay {
             key: SecretKey::from_seed([2; 32]),
             epoch: 1,
             time: 1_760_000_000_000,
+            floor: 0,
+            learnt: Vec::new(),
+            garbled: BTreeSet::new(),
             log: Vec::new(),
             docs: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -374,7 +384,10 @@ impl Relay {
             doc: *doc,
             creation_seq: kept.creation,
             folio: kept.folio,
-            saved: kept.saved.clone().into(),
+            saved: match self.garbled.contains(doc) {
+                true => vec![0x55; 40].into(),
+                false => kept.saved.clone().into(),
+            },
         })
     }
 
@@ -390,8 +403,29 @@ impl Relay {
         found.into_iter().map(|(_, doc)| doc).collect()
     }
 
+    /// The members of a scope, from summaries.
+    pub fn members(&self, scope: &Scope) -> Members {
+        let inside = self.docs.iter().filter(|(_, kept)| kept.summary.scopes().contains(scope));
+        let members = inside.map(|(doc, kept)| Member {
+            doc: *doc,
+            version: Version::of(&kept.summary.heads),
+        });
+        members.collect::<Vec<_>>().into()
+    }
+
+    /// Loses a document, as a relay that was restored would, and begins another epoch.
+    pub fn lose(&mut self, doc: &DocId) {
+        let kept = self.docs.remove(doc).unwrap();
+        for scope in kept.summary.scopes() {
+            let digest = self.digests.get_mut(&scope).unwrap();
+            digest.remove(doc, &kept.summary.heads);
+        }
+        self.epoch += 1;
+    }
+
     /// At most `limit` rows after a place.
     pub fn rows_after(&self, after: Seq, limit: usize) -> Vec<LogRowView<'_>> {
+        assert!(after >= self.floor, "what is forgotten cannot be read");
         let rows = self.log.iter().enumerate().skip(after as usize).take(limit);
         rows.map(|(i, row)| LogRowView {
             seq: i as Seq + 1,

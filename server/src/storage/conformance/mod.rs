@@ -11,6 +11,7 @@ pub mod intake;
 pub mod lists;
 pub mod model;
 pub mod people;
+pub mod retention;
 pub mod samples;
 
 use async_trait::async_trait;
@@ -60,6 +61,9 @@ macro_rules! relay_store_conformance {
             lists: an_edited_petition_is_found_by_its_new_words_only,
             lists: filters_and_pages_of_the_list,
             lists: catalogs_changes_and_times,
+            retention: members_are_the_documents_of_a_scope_in_their_versions,
+            retention: places_are_kept_down_to_the_lowest_device_that_lives,
+            retention: a_sweep_in_steps_of_any_size_forgets_the_same,
             people: a_device_is_one_of_its_tag,
             people: an_invite_is_taken_once_and_in_time,
             people: user_names_are_unique,

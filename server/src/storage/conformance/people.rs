@@ -6,7 +6,7 @@ use manzana_engine::ids::{DeviceId, GrantId, Hash, RecordId, UserId};
 use super::Backend;
 use crate::storage::{DeviceRecord, Invite, RelayStore, SessionRow, StorageError, UserRow};
 
-fn device(number: u8, user: UserId, desk_seed: Option<[u8; 32]>) -> DeviceRecord {
+pub(super) fn device(number: u8, user: UserId, desk_seed: Option<[u8; 32]>) -> DeviceRecord {
     DeviceRecord {
         id: DeviceId::of_key(&[number; 32]),
         key: [number; 32],

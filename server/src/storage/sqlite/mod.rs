@@ -2,6 +2,7 @@
 //!
 //! - `threads`: the writer's thread and the readers' connections. A batch is one transaction.
 //! - `schema`: the tables. `convert`: SQLite's values and errors as ours.
+//! - `retention`: where devices stand, and the sweep of what none of them needs.
 //! - `commit` and `working`: `commit_batch`; `digests`: the writer's memory of scope digests.
 //! - `read`, `list`, `search`, `people`: everything else, as functions over one connection.
 //!
@@ -14,6 +15,7 @@ mod digests;
 mod list;
 mod people;
 mod read;
+mod retention;
 mod schema;
 mod search;
 mod threads;
@@ -29,6 +31,7 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
+use manzana_engine::reconcile::Members;
 use manzana_engine::wire::PackedDoc;
 use rusqlite::{Connection, params};
 
@@ -37,7 +40,8 @@ use self::search::FolioFormat;
 use self::threads::{Readers, Writer, WriterThread};
 use super::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, SweepFrom, Swept, UserRow,
+    WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -209,6 +213,55 @@ impl RelayStore for SqliteStore {
         let device = *device;
         self.writer
             .write(move |tx, _, _| read::answers_seen(tx, &device, up_to))
+            .await
+    }
+
+    async fn greet(
+        &self,
+        device: &DeviceId,
+        answers_seen: u64,
+        place: Seq,
+        now: i64,
+    ) -> Result<Seq> {
+        let greeting = retention::Greeting {
+            device: *device,
+            answers_seen,
+            place,
+            now,
+        };
+        let (known, greeting) = self
+            .readers
+            .read(move |r| {
+                let known = retention::greeted_already(&r.conn, &greeting)?;
+                Ok((known, greeting))
+            })
+            .await?;
+        match known {
+            Some(floor) => Ok(floor),
+            None => {
+                self.writer
+                    .write(move |tx, _, _| retention::greet(tx, &greeting))
+                    .await
+            }
+        }
+    }
+
+    async fn sweep(
+        &self,
+        now: i64,
+        live_since: i64,
+        from: SweepFrom,
+        limit: usize,
+    ) -> Result<Swept> {
+        self.writer
+            .write(move |tx, _, _| retention::sweep(tx, now, live_since, from, limit))
+            .await
+    }
+
+    async fn members(&self, scope: &Scope) -> Result<Members> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |r| read::members(&r.conn, &scope))
             .await
     }
 
