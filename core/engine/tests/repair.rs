@@ -96,8 +96,14 @@ fn cost(world: &World, i: usize) -> Cost {
         .filter(repair_down)
         .map(|down| codec::encode(down).len())
         .collect();
-    let packs = device.heard.iter().filter(|d| matches!(d, Down::Pack { .. }));
-    let fills = device.said.iter().filter(|up| matches!(up, Up::Drift { .. }));
+    let packs = device
+        .heard
+        .iter()
+        .filter(|d| matches!(d, Down::Pack { .. }));
+    let fills = device
+        .said
+        .iter()
+        .filter(|up| matches!(up, Up::Drift { .. }));
     Cost {
         messages: up.len() + down.len(),
         bytes: up.iter().chain(&down).sum(),
@@ -241,7 +247,9 @@ fn a_repair_that_is_cut_anywhere_begins_again() {
     for steps in 1..40 {
         let (mut world, a, o, docs) = city(8, 40);
         world.cut(a);
-        docs[..9].iter().for_each(|doc| drop(world.comment(o, *doc, "entretanto")));
+        docs[..9]
+            .iter()
+            .for_each(|doc| drop(world.comment(o, *doc, "entretanto")));
         world.sync(o);
         world.relay.floor = world.relay.head();
         world.connect(a);
@@ -258,7 +266,9 @@ fn a_repair_that_is_cut_anywhere_begins_again() {
 fn work_goes_on_during_a_repair() {
     let (mut world, a, o, docs) = city(9, 60);
     world.cut(a);
-    docs[..20].iter().for_each(|doc| drop(world.comment(o, *doc, "entretanto")));
+    docs[..20]
+        .iter()
+        .for_each(|doc| drop(world.comment(o, *doc, "entretanto")));
     world.sync(o);
     world.relay.floor = world.relay.head();
     world.connect(a);
@@ -290,7 +300,9 @@ fn another_epoch_repairs_and_names_what_the_relay_lost() {
     assert!(world.row(a, docs[8]).is_some(), "kept, to be given back");
     let learnt = &world.relay.learnt;
     assert!(
-        learnt.iter().any(|l| l.theirs.iter().any(|m| m.doc == docs[8])),
+        learnt
+            .iter()
+            .any(|l| l.theirs.iter().any(|m| m.doc == docs[8])),
         "the relay's end found it too"
     );
     let Cost { packs, fills, .. } = cost(&world, a);

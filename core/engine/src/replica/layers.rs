@@ -122,7 +122,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let mut accepted = relays.clone();
         // Never step back: a change that came by the log may be newer than the pack. What is damaged
         // here, or contradicts, gives way.
-        if let Some(held) = row.as_ref().and_then(|row| readable(row.accepted.as_deref()?)) {
+        if let Some(held) = row
+            .as_ref()
+            .and_then(|row| readable(row.accepted.as_deref()?))
+        {
             let mut changes = held.changes().into_iter();
             if !changes.all(|made| accepted.apply(&made.bytes).is_ok()) {
                 accepted = relays.clone();

@@ -405,7 +405,10 @@ impl Relay {
 
     /// The members of a scope, from summaries.
     pub fn members(&self, scope: &Scope) -> Members {
-        let inside = self.docs.iter().filter(|(_, kept)| kept.summary.scopes().contains(scope));
+        let inside = self
+            .docs
+            .iter()
+            .filter(|(_, kept)| kept.summary.scopes().contains(scope));
         let members = inside.map(|(doc, kept)| Member {
             doc: *doc,
             version: Version::of(&kept.summary.heads),

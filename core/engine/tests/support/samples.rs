@@ -16,8 +16,8 @@ use manzana_engine::ids::{Actor, DocId, Hash, RecordId};
 use manzana_engine::intent::NewPetition;
 use manzana_engine::keys::{Purpose, SecretKey};
 use manzana_engine::policy::Rule;
-use manzana_engine::record::{Attachment, By, CatalogRef, Comment, Event, Link, Position, Record};
 use manzana_engine::reconcile::Range;
+use manzana_engine::record::{Attachment, By, CatalogRef, Comment, Event, Link, Position, Record};
 use manzana_engine::relay::pack_segment;
 use manzana_engine::seal::{self, Entropy, Petitioner};
 use manzana_engine::summary::Priority;
@@ -466,7 +466,9 @@ fn up() -> Vec<Case> {
 fn ranges() -> Vec<Range> {
     let upto = |bytes: &[u8]| bytes.to_vec().into();
     vec![
-        Range::Same { upto: upto(&[0x20]) },
+        Range::Same {
+            upto: upto(&[0x20]),
+        },
         Range::Sum {
             upto: upto(&[0x7f, 0x03]),
             sum: [5; 16],

@@ -31,7 +31,8 @@ const LOG_ROW: &str = "SELECT seq, doc, device, hash, change, folio FROM log WHE
 const SCOPE_MEMBERS: &str =
     "SELECT d.doc, d.creation_seq, d.folio FROM scope_docs s JOIN docs d USING (creation_seq)
      WHERE s.scope = ?1 AND s.creation_seq < ?2 ORDER BY s.creation_seq DESC";
-const SCOPE_VERSIONS: &str = "SELECT d.doc, d.version FROM scope_docs s JOIN docs d USING (creation_seq)
+const SCOPE_VERSIONS: &str =
+    "SELECT d.doc, d.version FROM scope_docs s JOIN docs d USING (creation_seq)
      WHERE s.scope = ?1";
 /// Columns that [`doc_row`] reads.
 pub(super) const DOC_COLUMNS: &str =

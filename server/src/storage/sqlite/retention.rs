@@ -35,7 +35,9 @@ pub(super) fn greeted_already(conn: &Connection, greeting: &Greeting) -> Result<
         .optional()?;
     let acknowledges: bool = conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM answers WHERE device = ?1 AND no <= ?2)")?
-        .query_row(params![device, int(greeting.answers_seen)], |row| row.get(0))?;
+        .query_row(params![device, int(greeting.answers_seen)], |row| {
+            row.get(0)
+        })?;
     let same = noted.is_some_and(|(seq, at)| {
         seq == greeting.place && (at..at + SAME_PLACE_MS).contains(&greeting.now)
     });
@@ -58,7 +60,11 @@ pub(super) fn greet(conn: &Connection, greeting: &Greeting) -> Result<Seq> {
         "INSERT INTO places (device, seq, at) VALUES (?1, ?2, ?3)
          ON CONFLICT (device) DO UPDATE SET seq = excluded.seq, at = excluded.at",
     )?
-    .execute(params![greeting.device.as_bytes(), int(place), greeting.now])?;
+    .execute(params![
+        greeting.device.as_bytes(),
+        int(place),
+        greeting.now
+    ])?;
     Ok(floor)
 }
 
