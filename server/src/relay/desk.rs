@@ -186,8 +186,8 @@ impl Relay {
             record,
             records: vec![RecordDraft::from(&act)],
         };
-        let change = match self.ask(&Request::Author(job)).await {
-            Ok(Reply::Authored(change)) => Vec::from(change),
+        let changes = match self.ask(&Request::Author(job)).await {
+            Ok(Reply::Authored(changes)) => changes.into_iter().map(Vec::from).collect(),
             Ok(_) => return Err(internal("the gate answered something else")),
             Err(RelayError::Worker(_)) => {
                 return Err(DeskError::Conflict {
@@ -196,7 +196,7 @@ impl Relay {
             }
             Err(error) => return Err(error.into()),
         };
-        match self.append_as(&desk, state.doc, change).await?.first() {
+        match self.append_as(&desk, state.doc, changes).await?.first() {
             Some(Answer::Accepted { .. }) => Ok(()),
             Some(Answer::Refused { rule, .. }) => Err(refusal(*rule)),
             _ => Err(DeskError::Conflict {
@@ -205,12 +205,13 @@ impl Relay {
         }
     }
 
-    /// Takes a change in as the next envelope of a desk device. The caller holds the desks' turn.
+    /// Takes changes in, all or none, as the next envelope of a desk device. The caller holds the desks'
+    /// turn.
     pub(super) async fn append_as(
         &self,
         desk: &DeviceRecord,
         doc: DocId,
-        change: Vec<u8>,
+        changes: Vec<Vec<u8>>,
     ) -> Result<Vec<Answer>, DeskError> {
         let seed = desk
             .desk_seed
@@ -227,7 +228,12 @@ impl Relay {
             n: chain.have + 1,
             device_time: self.now(),
             city_head: self.head.borrow().seq,
-            groups: vec![vec![Entry { doc, change }]],
+            groups: vec![
+                changes
+                    .into_iter()
+                    .map(|change| Entry { doc, change })
+                    .collect(),
+            ],
             detached: Vec::new(),
         };
         let key = SecretKey::from_seed(seed);

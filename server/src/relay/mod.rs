@@ -13,6 +13,7 @@ mod desk;
 mod door;
 mod http;
 mod intake;
+mod joins;
 mod keys;
 mod nonce;
 mod pace;
@@ -146,6 +147,8 @@ pub struct RelayMetrics {
     pub not_accepted: prometheus_client::metrics::counter::Counter,
     /// Groups in quarantine.
     pub quarantined: prometheus_client::metrics::counter::Counter,
+    /// Documents whose heads were joined.
+    pub joins: prometheus_client::metrics::counter::Counter,
     /// Messages of reconciliation answered.
     pub reconciliations: prometheus_client::metrics::counter::Counter,
     /// Documents that devices hold and the relay has not, or has otherwise, as they listed them.
@@ -179,6 +182,7 @@ impl RelayMetrics {
             "Groups in quarantine",
             self.quarantined.clone(),
         );
+        registry.register("relay_joins", "Documents joined", self.joins.clone());
         registry.register(
             "relay_reconciliations",
             "Messages of reconciliation answered",
@@ -280,6 +284,8 @@ impl Relay {
             tasks.spawn(intake::run(Arc::downgrade(&relay), queue));
             tasks.spawn(watch_settings(Arc::downgrade(&relay)));
             tasks.spawn(retention::run(Arc::downgrade(&relay)));
+            let commits = relay.commits.subscribe();
+            tasks.spawn(joins::run(Arc::downgrade(&relay), commits));
         }
         Ok(relay)
     }

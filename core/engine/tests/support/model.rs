@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
 use manzana_engine::digest::SetHash;
-use manzana_engine::envelope::{Entry, Envelope, EnvelopeBody};
-use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Verdict, judge};
-use manzana_engine::grant::{GrantBody, Scope, SignedGrant};
-use manzana_engine::ids::{Actor, DeviceId, DocId, GrantId, Hash, Seq};
+use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
+use manzana_engine::gate::judge::{AuthorJob, Job, JobDoc, JobGroup, Verdict, author, judge};
+use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
+use manzana_engine::ids::{Actor, DeviceId, DocId, GrantId, Hash, RecordId, Seq};
 use manzana_engine::keys::SecretKey;
+use manzana_engine::limits::JOIN_HEADS;
 use manzana_engine::policy::{Facts, Rule};
 use manzana_engine::reconcile::{Learnt, Member, Members, Version};
 use manzana_engine::relay::{LogRowView, Move, intake};
@@ -69,6 +70,8 @@ pub struct Relay {
     pub learnt: Vec<Learnt>,
     /// Documents whose bytes no device can open.
     pub garbled: BTreeSet<DocId>,
+    /// Whether very many heads are joined here.
+    pub joins: bool,
     pub log: Vec<Row>,
     pub docs: BTreeMap<DocId, Kept>,
     pub known: BTreeMap<DeviceId, Known>,
@@ -97,6 +100,7 @@ impl Relay {
             floor: 0,
             learnt: Vec::new(),
             garbled: BTreeSet::new(),
+            joins: true,
             log: Vec::new(),
             docs: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -174,6 +178,12 @@ impl Relay {
             return None;
         }
         let n = body.n;
+        let docs: BTreeSet<DocId> = body
+            .groups
+            .iter()
+            .flatten()
+            .map(|entry| entry.doc)
+            .collect();
         let groups = body.groups.len();
         self.chains.entry(chain).or_default().push(Stored {
             hash,
@@ -186,8 +196,54 @@ impl Relay {
         }
         self.tell(chain, n);
         self.wake();
+        docs.iter().for_each(|doc| self.join(doc));
         let stored = &self.chains[&chain][n as usize - 1];
         Some(stored.answers.clone())
+    }
+
+    /// Joins the heads of a document when they are very many, as the administration's device.
+    fn join(&mut self, doc: &DocId) {
+        let kept = self.docs.get(doc).filter(|_| self.joins);
+        let Some(kept) = kept.filter(|kept| kept.summary.heads.len() > JOIN_HEADS) else {
+            return;
+        };
+        let key = SecretKey::from_seed([8; 32]);
+        let desk = key.device();
+        let job = AuthorJob {
+            saved: kept.saved.clone().into(),
+            heads: kept.summary.heads.clone(),
+            actor: Actor::new(&desk, 0),
+            record: RecordId::new(&desk, 0),
+            records: Vec::new(),
+        };
+        let changes = author(&job).unwrap().into_iter();
+        let entries = changes.map(|change| Entry { doc: *doc, change });
+        let grant = self.grant(GrantBody {
+            city: self.root.city(),
+            device_key: key.public(),
+            user: 1_000_000,
+            role: Role::Administrator,
+            scopes: vec![Scope::City],
+            valid_from: 0,
+            valid_to: i64::MAX,
+        });
+        let (have, prev) = self.chain(desk, 1);
+        let context = ChainContext {
+            city: self.root.city(),
+            device: desk,
+            incarnation: 1,
+            prev,
+            grant: grant.id(),
+        };
+        let body = EnvelopeBody {
+            n: have + 1,
+            device_time: self.time,
+            city_head: self.head(),
+            groups: vec![entries.collect()],
+            detached: Vec::new(),
+        };
+        let answers = self.take(&Envelope::sign(context, &body, Vec::new(), &key));
+        assert!(matches!(answers.unwrap()[..], [Answer::Accepted { .. }]));
     }
 
     /// A twin's envelope stands in the chain: these changes will never be in the log, and what was

@@ -1,0 +1,74 @@
+//! Documents with very many heads are joined: a change without operations by the administration's own
+//! desk device, so that the next honest change names few of them.
+
+use std::sync::{Arc, Weak};
+
+use manzana_engine::answer::Answer;
+use manzana_engine::gate::judge::{AuthorJob, Reply, Request};
+use manzana_engine::ids::{Actor, DocId, RecordId};
+use manzana_engine::limits::JOIN_HEADS;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::Relay;
+use super::desk::internal;
+use crate::desk::DeskError;
+use crate::storage::Committed;
+
+/// Watches what is committed until the relay is gone. A commit missed is no harm: the next change of
+/// the document shows its heads again, and devices join before they write.
+pub(super) async fn run(relay: Weak<Relay>, mut commits: broadcast::Receiver<Arc<Committed>>) {
+    loop {
+        let committed = match commits.recv().await {
+            Ok(committed) => committed,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let wide = |heads: usize| heads > JOIN_HEADS;
+        for state in committed
+            .docs
+            .iter()
+            .filter(|s| wide(s.summary.heads.len()))
+        {
+            let Some(relay) = relay.upgrade() else { return };
+            if let Err(error) = relay.join_heads(state.doc).await {
+                tracing::warn!(%error, doc = %state.doc, "heads were not joined");
+            }
+        }
+    }
+}
+
+impl Relay {
+    /// Joins a document's heads, if they are still too many. Its own commit is looked at like any
+    /// other, so that more than one join can take is joined further; each leaves fewer.
+    async fn join_heads(&self, doc: DocId) -> Result<(), DeskError> {
+        let _turn = self.desks.lock().await;
+        let Some(state) = self.store.docs(&[doc]).await?.remove(&doc) else {
+            return Ok(());
+        };
+        if state.summary.heads.len() <= JOIN_HEADS {
+            return Ok(());
+        }
+        let desk = self.administration().await?;
+        let job = AuthorJob {
+            saved: state.saved.to_vec().into(),
+            heads: state.summary.heads,
+            actor: Actor::new(&desk.id, 0),
+            record: RecordId::new(&desk.id, 0),
+            records: Vec::new(),
+        };
+        let Reply::Authored(changes) = self.ask(&Request::Author(job)).await? else {
+            return Err(internal("the gate answered something else"));
+        };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let changes = changes.into_iter().map(Vec::from).collect();
+        match self.append_as(&desk, doc, changes).await?.first() {
+            Some(Answer::Accepted { .. }) => {
+                self.metrics.joins.inc();
+                Ok(())
+            }
+            other => Err(internal(&format!("a join was not accepted: {other:?}"))),
+        }
+    }
+}
