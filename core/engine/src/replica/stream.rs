@@ -109,6 +109,8 @@ impl<S: ReplicaStore> Replica<S> {
         let here = body.epoch == position.epoch
             && body.seq == position.seq
             && meta.ahead <= position.seq
+            // What was asked for whole is on its way: it is not missing.
+            && self.session.wanted.is_empty()
             && position.scopes.contains(&body.scope);
         let mut staged = self.stage()?;
         staged.meta.city_head = staged.meta.city_head.max(body.seq);
