@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use manzana_tests::sim::check::Checker;
-use manzana_tests::sim::{Outcome, Play, play, shrink};
+use manzana_tests::sim::{Aloud, Outcome, Play, play, shrink};
 
 /// Every so many seeds one is played twice: the traces must match.
 const TWICE: u64 = 50;
@@ -41,6 +41,9 @@ struct Args {
     /// With --seed: the wires lose, double, reorder and delay nothing.
     #[arg(long, requires = "seed")]
     calm_wires: bool,
+    /// With --seed: tell every frame too.
+    #[arg(long, requires = "seed")]
+    frames: bool,
     /// Failures after which the rest is not played.
     #[arg(long, default_value_t = 3)]
     failures: u64,
@@ -72,7 +75,14 @@ fn replay(seed: u64, args: &Args) -> anyhow::Result<u64> {
         wanted.scenes.retain(|scene| keep.contains(&scene.number));
     }
     println!("{:?}", wanted.knobs);
-    let outcome = play(&wanted, true);
+    let outcome = play(
+        &wanted,
+        if args.frames {
+            Aloud::Frames
+        } else {
+            Aloud::Steps
+        },
+    );
     for (number, words) in outcome.words.iter().enumerate() {
         println!("{:>4}. {words}", number + 1);
     }
@@ -172,10 +182,10 @@ impl Board {
 
     fn one(&self, seed: u64) {
         let wanted = Play::of_seed(seed);
-        let mut outcome = play(&wanted, false);
+        let mut outcome = play(&wanted, Aloud::No);
         if seed.is_multiple_of(TWICE) {
             self.twice.fetch_add(1, Ordering::Relaxed);
-            if play(&wanted, false).trace != outcome.trace {
+            if play(&wanted, Aloud::No).trace != outcome.trace {
                 outcome
                     .violations
                     .push(manzana_tests::sim::check::Violation {
@@ -220,7 +230,7 @@ fn report(seed: u64, outcome: &Outcome) {
         if calm { " --calm-wires" } else { "" },
         keep.join(",")
     );
-    let told = play(&short, true);
+    let told = play(&short, Aloud::Steps);
     for (number, words) in told.words.iter().enumerate() {
         println!("  {:>4}. {words}", number + 1);
     }

@@ -100,11 +100,22 @@ impl Outcome {
     }
 }
 
-/// Plays to the end, heals and checks. `aloud` tells the story in words.
+/// How much of a play is told in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aloud {
+    /// Nothing.
+    No,
+    /// The steps.
+    Steps,
+    /// The steps and every frame.
+    Frames,
+}
+
+/// Plays to the end, heals and checks.
 ///
 /// # Panics
 /// When there can be no runtime on this thread.
-pub fn play(play: &Play, aloud: bool) -> Outcome {
+pub fn play(play: &Play, aloud: Aloud) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -130,9 +141,10 @@ pub fn play(play: &Play, aloud: bool) -> Outcome {
         })
 }
 
-async fn perform(play: &Play, aloud: bool) -> Outcome {
+async fn perform(play: &Play, aloud: Aloud) -> Outcome {
     let mut world = World::new(play.seed, play.knobs.clone(), play.bug).await;
-    world.words = aloud.then(Vec::new);
+    world.words = (aloud != Aloud::No).then(Vec::new);
+    world.frames_aloud = aloud == Aloud::Frames;
     for scene in &play.scenes {
         world.play(scene).await;
     }

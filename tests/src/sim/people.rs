@@ -277,7 +277,7 @@ impl World {
         }
         self.kill_phone(i);
         let phone = &mut self.phones[i];
-        phone.relived = true;
+        phone.lives += 1;
         phone.store.replace(copy);
         self.open(i, continuity(noticed));
     }

@@ -2,7 +2,7 @@
 //! Hildebrandt's ddmin over scenes, after whole miseries were tried away).
 
 use super::check::Checker;
-use super::{Play, play};
+use super::{Aloud, Play, play};
 
 /// Plays tried at most: enough for a story of some hundred scenes.
 const TRIES: usize = 600;
@@ -33,7 +33,7 @@ impl Shrinker {
             return false;
         }
         self.tries += 1;
-        let fails = play(&smaller, false).is_blamed(self.checker);
+        let fails = play(&smaller, Aloud::No).is_blamed(self.checker);
         if fails {
             self.best = smaller;
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manzana_engine::codec;
+use manzana_engine::document::DocumentError;
 use manzana_engine::grant::{Role, Scope};
 use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::keys::SecretKey;
@@ -17,7 +18,7 @@ use manzana_engine::replica::{
     Continuity, MemoryReplica, Meta, Replica, ReplicaError, ReplicaResult, ReplicaStore as _,
     Surroundings,
 };
-use manzana_engine::wire::{ByeCode, Down, decode_frame};
+use manzana_engine::wire::{ByeCode, Down, Item, Up, decode_frame};
 use manzana_server::clock::{Clock as _, ManualClock};
 use manzana_server::desk::{ActRequest, Viewer};
 use manzana_server::relay::{
@@ -79,8 +80,8 @@ pub struct Phone {
     pub revoked: bool,
     /// A copy of the store, and how much had been said by then.
     pub backup: Option<(MemoryReplica, usize)>,
-    /// Whether its store was put back, or has a twin.
-    pub relived: bool,
+    /// How often its store was put back or cloned: lives under one key beside the first.
+    pub lives: u32,
     device: DeviceId,
 }
 
@@ -139,6 +140,8 @@ pub struct World {
     pub violations: Vec<Violation>,
     /// The story in words, when it is to be told.
     pub words: Option<Vec<String>>,
+    /// Whether frames are told too.
+    pub frames_aloud: bool,
     trace: Hash,
     pub frames: u64,
     pub drifts: u64,
@@ -183,6 +186,7 @@ impl World {
             seen: BTreeMap::new(),
             violations: Vec::new(),
             words: None,
+            frames_aloud: false,
             trace: Hash([0; 32]),
             frames: 0,
             drifts: 0,
@@ -274,7 +278,7 @@ impl World {
             cut_off: 0,
             revoked: false,
             backup: None,
-            relived: false,
+            lives: 0,
             device: key.device(),
         });
     }
@@ -292,11 +296,11 @@ impl World {
             cut_off: 0,
             revoked: one.revoked,
             backup: None,
-            relived: true,
+            lives: one.lives + 1,
             device: one.device,
         };
         self.phones.push(twin);
-        self.phones[of].relived = true;
+        self.phones[of].lives += 1;
         let twin = self.phones.len() - 1;
         self.open(twin, continuity);
     }
@@ -355,7 +359,9 @@ impl World {
             ReplicaError::Store(DiskError::Died) => self.kill_phone(i),
             // As the runtime does: the session ends, the process goes on.
             ReplicaError::Store(DiskError::Full) => self.hang_up(i),
-            ReplicaError::Denied(_) | ReplicaError::UnknownDocument => {}
+            ReplicaError::Denied(_)
+            | ReplicaError::UnknownDocument
+            | ReplicaError::Document(DocumentError::Unchanged) => {}
             other => {
                 let what = format!("phone {} fails: {other:?}", phone.person);
                 self.blame(Checker::Protocol, what);
@@ -494,7 +500,10 @@ impl World {
             let Some(Ok(Some(up))) = next else {
                 break;
             };
-            if matches!(up, manzana_engine::wire::Up::Drift { .. }) {
+            if self.frames_aloud {
+                self.tell(|| format!("      ← {i}: {}", brief_up(&up)));
+            }
+            if matches!(up, Up::Drift { .. }) {
                 self.drifts += 1;
                 self.drifted(i);
             }
@@ -562,10 +571,8 @@ impl World {
             self.blame(Checker::Protocol, "the relay sent no frame".to_owned());
             return;
         };
-        if std::env::var_os("SIM_FRAMES").is_some() {
-            let said = format!("{frame:?}");
-            let said: String = said.chars().take(300).collect();
-            self.tell(|| format!("      → {i}: {said}"));
+        if self.frames_aloud {
+            self.tell(|| format!("      → {i}: {}", brief(&frame)));
         }
         match &frame {
             Down::Receipt { receipt } => self.note_receipt(i, receipt),
@@ -667,5 +674,63 @@ impl World {
         }
         let what = format!("the city is not quiet within {QUIET_WITHIN} rounds (cycle {cycle})");
         self.blame(Checker::Liveness, what);
+    }
+}
+
+/// A frame in a few words.
+fn brief(frame: &Down) -> String {
+    match frame {
+        Down::Welcome { seq, have, .. } => format!("welcome, head {seq}, have {have}"),
+        Down::Receipt { receipt } => {
+            let body: Option<manzana_engine::answer::ReceiptBody> =
+                codec::decode(&receipt.body).ok();
+            let answers = body.map_or(Vec::new(), |body| body.answers);
+            let told: Vec<String> = answers
+                .iter()
+                .map(|a| format!("{}/{} {:?}", a.incarnation, a.n, a.groups))
+                .collect();
+            format!("receipt {told:?}")
+        }
+        Down::Log { to, items } => {
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| match item {
+                    Item::Change { seq, doc, .. } => format!("{seq} change {doc}"),
+                    Item::Own { seq, doc, .. } => format!("{seq} own {doc}"),
+                    Item::Enter { seq, doc } => format!("{seq} enter {}", doc.doc),
+                    Item::Leave { seq, doc } => format!("{seq} leave {doc}"),
+                    _ => "?".to_owned(),
+                })
+                .collect();
+            format!("log to {to} {items:?}")
+        }
+        Down::Pack { fill, done, .. } => format!("pack {fill:?} done {done}"),
+        Down::Digest { digest } => {
+            let body: Option<manzana_engine::digest::DigestBody> = codec::decode(&digest.body).ok();
+            body.map_or("digest?".to_owned(), |b| {
+                format!("digest {} at {}", b.scope, b.seq)
+            })
+        }
+        Down::Whole { id, doc } => format!("whole {id}: {}", doc.is_some()),
+        Down::Carried { hash, groups } => format!("carried {hash} {groups:?}"),
+        other => format!("{other:?}").chars().take(120).collect(),
+    }
+}
+
+fn brief_up(frame: &Up) -> String {
+    match frame {
+        Up::Push { body, .. } => {
+            let body: Option<manzana_engine::envelope::EnvelopeBody> = codec::decode(body).ok();
+            let n = body.map_or(0, |body| body.n);
+            format!("push {n}")
+        }
+        Up::Carry { envelope } => {
+            let envelope: Option<manzana_engine::envelope::Envelope> = codec::decode(envelope).ok();
+            envelope.map_or("carry?".to_owned(), |e| {
+                let n = e.peek().map_or(0, |body| body.n);
+                format!("carry {}/{n} {}", e.context.incarnation, e.hash())
+            })
+        }
+        other => format!("{other:?}").chars().take(120).collect(),
     }
 }
