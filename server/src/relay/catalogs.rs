@@ -126,7 +126,7 @@ impl Relay {
             Some(state) => state.doc,
             None => created_by(&change)?,
         };
-        let answers = self.append_as(desk, doc, vec![change]).await?;
+        let answers = self.append_as(desk, doc, vec![change], None).await?;
         match answers.first() {
             Some(manzana_engine::answer::Answer::Accepted { .. }) => Ok(()),
             other => Err(internal(&format!("a catalog was not accepted: {other:?}"))),

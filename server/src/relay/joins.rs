@@ -63,7 +63,7 @@ impl Relay {
             return Ok(());
         }
         let changes = changes.into_iter().map(Vec::from).collect();
-        match self.append_as(&desk, doc, changes).await?.first() {
+        match self.append_as(&desk, doc, changes, None).await?.first() {
             Some(Answer::Accepted { .. }) => {
                 self.metrics.joins.inc();
                 Ok(())

@@ -94,6 +94,9 @@ pub struct Meta {
     /// See [`Meta::surplus`].
     #[n(26)]
     pub(super) surplus: Vec<DocId>,
+    /// Documents of which something came without its base: asked for whole, until they come.
+    #[n(27)]
+    pub(super) missing: Vec<DocId>,
 }
 
 /// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
@@ -163,6 +166,7 @@ impl Meta {
             fruitless: Vec::new(),
             exceptions: Vec::new(),
             surplus: Vec::new(),
+            missing: Vec::new(),
         })
     }
 

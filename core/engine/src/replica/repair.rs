@@ -141,6 +141,8 @@ impl<S: ReplicaStore> Replica<S> {
         let here = body.epoch == position.epoch
             && body.seq == position.seq
             && meta.ahead <= position.seq
+            // What was asked for whole is on its way: it is not missing.
+            && meta.missing.is_empty()
             && position.scopes.contains(&body.scope);
         let may = meta.may_repair(&body.scope);
         let mut staged = self.stage()?;
