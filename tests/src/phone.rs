@@ -1,6 +1,6 @@
 //! A device's process: `manzana phone` on a folder of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -36,6 +36,21 @@ impl Phone {
         };
         phone.ok(&["enrol", invitation]).await;
         phone
+    }
+
+    /// The device in this folder.
+    pub fn at(home: PathBuf) -> Self {
+        Self { home }
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Its replica.
+    pub fn replica(&self) -> PathBuf {
+        self.home.join("replica.db")
     }
 
     /// A copy of the whole folder, byte by byte, as a backup put on another phone makes it.
