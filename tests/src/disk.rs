@@ -3,10 +3,12 @@
 //! As root it is a small file system in memory, mounted over the folder, whose size is lowered to what it
 //! holds: writes then fail with *no space left*, as on a full disk. Where mounting is not allowed, the
 //! process that writes is given a limit on file sizes instead (`RLIMIT_FSIZE`): its writes fail too, with
-//! another error. [`SmallDisk::kind`] says which of the two it is.
+//! another error. [`SmallDisk::kind`] says which of the two it is; with `MANZANA_NO_MOUNT` set it is the
+//! second one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Size of a disk with room, MiB; memory is used only as it fills.
 const ROOM_MIB: u32 = 1024;
@@ -25,7 +27,17 @@ pub enum Kind {
 pub struct SmallDisk {
     path: PathBuf,
     kind: Kind,
+    full: AtomicBool,
 }
+
+/// Starts what follows so that a limit on its files ends a write, not the process.
+const PATIENT: &[&str] = &["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+/// The same, with a limit of nothing.
+const FULL: &[&str] = &[
+    "sh",
+    "-c",
+    "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"",
+];
 
 impl SmallDisk {
     /// Makes the folder a disk of its own, with room.
@@ -35,15 +47,23 @@ impl SmallDisk {
     pub fn at(path: &Path) -> Self {
         std::fs::create_dir_all(path).expect("a folder");
         let room = format!("size={ROOM_MIB}m,mode=700");
-        let mounted = did(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &room, "manzana-test"])
-            .arg(path));
-        let kind = if mounted { Kind::FileSystem } else { Kind::FileLimit };
+        let mounted = std::env::var_os("MANZANA_NO_MOUNT").is_none()
+            && did(Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &room, "manzana-test"])
+                .arg(path));
+        let kind = if mounted {
+            Kind::FileSystem
+        } else {
+            Kind::FileLimit
+        };
         if kind == Kind::FileLimit {
-            println!("no small file system may be mounted here: RLIMIT_FSIZE stands for a full disk");
+            println!(
+                "no small file system may be mounted here: RLIMIT_FSIZE stands for a full disk"
+            );
         }
         let path = path.to_owned();
-        Self { path, kind }
+        let full = AtomicBool::new(false);
+        Self { path, kind, full }
     }
 
     /// How this one is made full.
@@ -51,15 +71,18 @@ impl SmallDisk {
         self.kind
     }
 
-    /// From now on there is no room, but for `slack` KiB, for the process that writes here.
+    /// From now on there is no room, but for `slack` KiB. `writer` is the process that writes here now;
+    /// those that start later find the disk full, too.
     ///
     /// # Panics
     /// When the disk cannot be made full.
     pub fn fill(&self, writer: Option<u32>, slack: u64) {
+        self.full.store(true, Ordering::SeqCst);
         match self.kind {
-            // What is written meanwhile makes the size too small: looked at again.
+            // What is written meanwhile makes the size too small: looked at again. (0 would be no limit.)
             Kind::FileSystem => {
-                let full = (0..100).any(|_| self.resize(&format!("{}k", self.used_kib() + slack)));
+                let size = || (self.used_kib() + slack).max(4);
+                let full = (0..100).any(|_| self.resize(&format!("{}k", size())));
                 assert!(full, "a file system cannot be made smaller");
             }
             Kind::FileLimit => limit(writer, "0"),
@@ -71,18 +94,19 @@ impl SmallDisk {
     /// # Panics
     /// When the disk cannot be given room.
     pub fn free(&self, writer: Option<u32>) {
+        self.full.store(false, Ordering::SeqCst);
         match self.kind {
             Kind::FileSystem => assert!(self.resize(&format!("{ROOM_MIB}m")), "no room"),
             Kind::FileLimit => limit(writer, "unlimited"),
         }
     }
 
-    /// The program that a process on this disk starts by, before its own name and arguments: one that
-    /// may be given a limit must not die of it.
+    /// What a process on this disk is started by, before its own name and arguments.
     pub fn starter(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::FileSystem => &[],
-            Kind::FileLimit => &["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""],
+            Kind::FileLimit if self.full.load(Ordering::SeqCst) => FULL,
+            Kind::FileLimit => PATIENT,
         }
     }
 
@@ -98,7 +122,10 @@ impl SmallDisk {
             .arg(&self.path)
             .output();
         let text = String::from_utf8(asked.expect("df").stdout).expect("text");
-        let used = text.lines().nth(1).and_then(|line| line.trim().parse().ok());
+        let used = text
+            .lines()
+            .nth(1)
+            .and_then(|line| line.trim().parse().ok());
         used.expect("a number")
     }
 }

@@ -36,7 +36,9 @@ fn decode<T: for<'b> minicbor::Decode<'b, ()>>(row: &Row<'_>, at: usize) -> rusq
 /// When it does not.
 pub fn is_whole(database: &Path) {
     let conn = Connection::open(database).expect("a database");
-    let said = rows(&conn, "PRAGMA integrity_check", |row| row.get::<_, String>(0));
+    let said = rows(&conn, "PRAGMA integrity_check", |row| {
+        row.get::<_, String>(0)
+    });
     assert_eq!(said, ["ok"], "{}", database.display());
 }
 
@@ -52,8 +54,14 @@ pub fn city(database: &Path) -> CityState {
     let (head, next_folio) = rows(&conn, "SELECT head, next_folio FROM city", counters)[0];
     let first = "SELECT value FROM settings WHERE name = 'first_folio'";
     let first: Vec<u8> = rows(&conn, first, |row| row.get(0)).remove(0);
-    let first_folio = String::from_utf8(first).expect("digits").parse().expect("a number");
-    let folio = |row: &Row<'_>, at| row.get::<_, Option<i64>>(at).map(|f| f.map(i64::unsigned_abs));
+    let first_folio = String::from_utf8(first)
+        .expect("digits")
+        .parse()
+        .expect("a number");
+    let folio = |row: &Row<'_>, at| {
+        row.get::<_, Option<i64>>(at)
+            .map(|f| f.map(i64::unsigned_abs))
+    };
     let log = rows(
         &conn,
         "SELECT seq, doc, device, incarnation, n, hash, change, folio FROM log ORDER BY seq",

@@ -47,11 +47,23 @@ pub fn documents(city: &CityState, verdict: &mut Verdict) {
 /// The records of a petition with their keys.
 fn records(view: &PetitionView) -> Vec<(RecordId, Record)> {
     let mut all = Vec::new();
-    all.extend(view.events.iter().map(|e| (e.id, Record::Event(e.record.clone()))));
-    all.extend(view.comments.iter().map(|e| (e.id, Record::Comment(e.record.clone()))));
+    all.extend(
+        view.events
+            .iter()
+            .map(|e| (e.id, Record::Event(e.record.clone()))),
+    );
+    all.extend(
+        view.comments
+            .iter()
+            .map(|e| (e.id, Record::Comment(e.record.clone()))),
+    );
     let attachments = view.attachments.iter();
     all.extend(attachments.map(|e| (e.id, Record::Attachment(e.record.clone()))));
-    all.extend(view.links.iter().map(|e| (e.id, Record::Link(e.record.clone()))));
+    all.extend(
+        view.links
+            .iter()
+            .map(|e| (e.id, Record::Link(e.record.clone()))),
+    );
     all
 }
 
@@ -96,7 +108,10 @@ pub fn causes(city: &CityState, devices: &[DeviceState], verdict: &mut Verdict) 
                 continue;
             };
             if !matches!(row.state, IntentState::Accepted { .. }) {
-                verdict.fault(RULE, format!("{id} in {doc} is {:?} at its author's", row.state));
+                verdict.fault(
+                    RULE,
+                    format!("{id} in {doc} is {:?} at its author's", row.state),
+                );
             }
             let says_so = match codec::decode::<Intent>(&row.intent) {
                 Ok(Intent::Capture { by, .. }) => matches!(record, Record::Event(e) if e.by == by),

@@ -40,7 +40,10 @@ pub fn log(city: &CityState, verdict: &mut Verdict) {
         } = row;
         let cause = caused.get(&(*device, *incarnation, *n));
         if !cause.is_some_and(|changes| changes.contains(&(row.doc, row.change.as_slice()))) {
-            verdict.fault(RULE, format!("row {} is in no envelope of its author", row.seq));
+            verdict.fault(
+                RULE,
+                format!("row {} is in no envelope of its author", row.seq),
+            );
         }
     }
 }

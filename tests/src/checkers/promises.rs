@@ -27,7 +27,8 @@ fn saved(
     verdict: &mut Verdict,
 ) {
     const RULE: &str = "saved";
-    let acts: BTreeSet<(DeviceId, RecordId)> = told.saved.iter().map(|act| (act.0, act.1)).collect();
+    let acts: BTreeSet<(DeviceId, RecordId)> =
+        told.saved.iter().map(|act| (act.0, act.1)).collect();
     verdict.saved = acts.len();
     for (device, id) in acts {
         let state = devices.get(&device).and_then(|d| d.intents.get(&id));
@@ -41,7 +42,9 @@ fn saved(
                 continue;
             }
             Some(IntentState::Accepted { seq }) => {
-                let rows = usize::try_from(*seq).ok().and_then(|s| city.log.get(s.checked_sub(1)?));
+                let rows = usize::try_from(*seq)
+                    .ok()
+                    .and_then(|s| city.log.get(s.checked_sub(1)?));
                 if rows.is_some_and(|row| row.device == device) {
                     verdict.accepted += 1;
                     continue;

@@ -37,7 +37,11 @@ pub fn replicas(city: &CityState, devices: &[DeviceState], verdict: &mut Verdict
             let kept = city.docs.get(doc);
             let ours = kept.is_some_and(|k| k.scopes.iter().any(|s| device.held.contains(s)));
             if !ours {
-                let there = if kept.is_some() { "out of scope" } else { "unknown to the city" };
+                let there = if kept.is_some() {
+                    "out of scope"
+                } else {
+                    "unknown to the city"
+                };
                 verdict.fault("scopes", format!("{name} holds {doc}, {there}"));
             }
         }

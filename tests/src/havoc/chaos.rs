@@ -245,11 +245,7 @@ impl Player {
 }
 
 /// Bad networks, one device at a time.
-pub(super) async fn weather(
-    proxies: Vec<Arc<Proxy>>,
-    end: Instant,
-    mut random: Seeded,
-) -> Harm {
+pub(super) async fn weather(proxies: Vec<Arc<Proxy>>, end: Instant, mut random: Seeded) -> Harm {
     let mut harm = Harm::default();
     while Instant::now() < end {
         sleep(Duration::from_millis(random.below(250))).await;
@@ -326,12 +322,19 @@ async fn kill_a_worker(relay: u32, random: &mut Seeded) -> u64 {
     let threads = std::fs::read_dir(path).into_iter().flatten().flatten();
     let children: Vec<String> = threads
         .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|line| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .collect();
     if children.is_empty() {
         return 0;
     }
     let child = &children[random.below(children.len() as u64) as usize];
-    let killed = tokio::process::Command::new("kill").args(["-9", child]).status().await;
+    let killed = tokio::process::Command::new("kill")
+        .args(["-9", child])
+        .status()
+        .await;
     u64::from(killed.is_ok_and(|status| status.success()))
 }

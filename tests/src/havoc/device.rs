@@ -241,7 +241,10 @@ impl Worker {
             }
             return Ok(());
         }
-        let left = std::fs::read_dir(&self.swap).into_iter().flatten().flatten();
+        let left = std::fs::read_dir(&self.swap)
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut files: Vec<PathBuf> = left.map(|file| file.path()).collect();
         files.retain(|file| !file.ends_with(&name));
         files.sort();

@@ -4,8 +4,8 @@
 //! The schedule comes from a seed. What happens in the end does not, since the processes are real: a seed
 //! makes the same kind of day again, not the same one.
 
-pub mod device;
 mod chaos;
+pub mod device;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::checkers::{self, Verdict};
-use crate::disk::{Kind, SmallDisk};
+use crate::disk::Kind;
 use crate::phone::Phone;
 use crate::proxy::{Proxy, Weather};
 use crate::relay::City;
@@ -80,7 +80,11 @@ impl Report {
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.harm)?;
-        writeln!(f, "disks made full by {:?} · healed in {:?}", self.disks, self.healed_in)?;
+        writeln!(
+            f,
+            "disks made full by {:?} · healed in {:?}",
+            self.disks, self.healed_in
+        )?;
         let (full, denied) = self.refused;
         writeln!(f, "acts refused: disk full {full}, by policy {denied}")?;
         for outcry in &self.outcries {
@@ -95,7 +99,6 @@ struct Home {
     name: String,
     phone: Phone,
     proxy: Arc<Proxy>,
-    disk: Option<Arc<SmallDisk>>,
 }
 
 /// Plays a plan to its end.
@@ -124,7 +127,7 @@ pub async fn run(plan: Plan) -> Report {
                 home: home.phone.home().to_owned(),
                 swap: swap.clone(),
                 pause: plan.pause,
-                disk: home.disk.clone(),
+                disk: home.phone.disk().cloned(),
                 heard: Arc::clone(&heard),
                 random: Seeded(random.next()),
             };
@@ -170,17 +173,11 @@ async fn enrol(city: &City, number: usize) -> Home {
     city.user(&name, role).await;
     let proxy = Arc::new(Proxy::start(city.sync()).await);
     let invitation = city.invite_by(proxy.address(), &name, scopes).await;
-    let disk = (number == 0).then(|| {
-        let home = city.path(&format!("phone-{name}"));
-        Arc::new(SmallDisk::at(&home))
-    });
-    let phone = Phone::enrol_with(city, &name, &invitation).await;
-    Home {
-        name,
-        phone,
-        proxy,
-        disk,
-    }
+    let phone = match number {
+        0 => Phone::enrol_on_small_disk(city, &name, &invitation).await,
+        _ => Phone::enrol_with(city, &name, &invitation).await,
+    };
+    Home { name, phone, proxy }
 }
 
 /// Lets every device sync until all of them stand at the head of a log that does not move any more.
