@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::checkers::Told;
-use crate::disk::SmallDisk;
+use crate::disk::{Kind, SmallDisk};
 use crate::proxy::{Proxy, Weather};
 use crate::relay::{City, program};
 use crate::wait::Seeded;
@@ -79,7 +80,11 @@ impl std::fmt::Display for Harm {
 
 /// What the devices' processes said.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<Words>);
+pub(super) struct Heard {
+    words: Mutex<Words>,
+    /// A full disk shows itself as one that fails: see [`crate::disk`].
+    failing_disks: bool,
+}
 
 #[derive(Debug, Default)]
 struct Words {
@@ -90,8 +95,15 @@ struct Words {
 }
 
 impl Heard {
+    pub(super) fn new(disks: Kind) -> Self {
+        Self {
+            failing_disks: disks == Kind::FileLimit,
+            ..Self::default()
+        }
+    }
+
     fn words(&self) -> std::sync::MutexGuard<'_, Words> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn told(&self) -> Told {
@@ -129,6 +141,9 @@ impl Heard {
             Some("negado") => Some(self.words().denied += 1),
             // A phone that is full may not even be opened; what it holds is not touched.
             Some("no") if line.contains("Full") => Some(()),
+            Some("no" | "falla") if self.failing_disks && line.ends_with("Storage(Failed)") => {
+                Some(self.words().full += 1)
+            }
             _ => None,
         };
         if known.is_none() {
@@ -244,12 +259,44 @@ impl Player {
     }
 }
 
-/// Bad networks, one device at a time.
-pub(super) async fn weather(proxies: Vec<Arc<Proxy>>, end: Instant, mut random: Seeded) -> Harm {
+/// Places without any network, one device at a time: long enough for more acts than one export or one
+/// session sends at once.
+pub(super) async fn tunnel(
+    proxies: Vec<Arc<Proxy>>,
+    inside: Arc<AtomicUsize>,
+    end: Instant,
+    mut random: Seeded,
+) -> Harm {
+    let mut harm = Harm::default();
+    while Instant::now() < end {
+        let at = random.below(proxies.len() as u64) as usize;
+        inside.store(at, Ordering::SeqCst);
+        proxies[at].set(Weather::Down);
+        harm.weathers += 1;
+        let way = Duration::from_millis(2_000 + random.below(5_000));
+        sleep_until((Instant::now() + way).min(end)).await;
+        proxies[at].set(Weather::Fair);
+        inside.store(usize::MAX, Ordering::SeqCst);
+        sleep(Duration::from_millis(random.below(1_500))).await;
+    }
+    harm
+}
+
+/// Bad networks, one device at a time; whoever is in a tunnel stays in it.
+pub(super) async fn weather(
+    proxies: Vec<Arc<Proxy>>,
+    inside: Arc<AtomicUsize>,
+    end: Instant,
+    mut random: Seeded,
+) -> Harm {
     let mut harm = Harm::default();
     while Instant::now() < end {
         sleep(Duration::from_millis(random.below(250))).await;
-        let proxy = &proxies[random.below(proxies.len() as u64) as usize];
+        let at = random.below(proxies.len() as u64) as usize;
+        if inside.load(Ordering::SeqCst) == at {
+            continue;
+        }
+        let proxy = &proxies[at];
         proxy.set(match random.below(8) {
             0 => Weather::Down,
             1 => Weather::Deaf,
@@ -260,7 +307,9 @@ pub(super) async fn weather(proxies: Vec<Arc<Proxy>>, end: Instant, mut random: 
         });
         harm.weathers += 1;
         sleep(Duration::from_millis(random.below(700))).await;
-        proxy.set(Weather::Fair);
+        if inside.load(Ordering::SeqCst) != at {
+            proxy.set(Weather::Fair);
+        }
     }
     harm.cuts = proxies.iter().map(|proxy| proxy.cuts()).sum();
     harm
