@@ -16,5 +16,6 @@ pub mod havoc;
 pub mod phone;
 pub mod proxy;
 pub mod relay;
+pub mod sim;
 pub mod truth;
 pub mod wait;

@@ -106,6 +106,7 @@ impl Scene {
         let submission = Submission {
             envelope: Box::new(envelope),
             verified: true,
+            act: None,
             reply,
         };
         assert!(self.relay.submissions.send(submission).await.is_ok());
