@@ -6,12 +6,12 @@
 //!
 //! | rule | what it says |
 //! |---|---|
-//! | [`log`] | places without gaps; each row's bytes stand in an envelope whose signature and chain verify |
-//! | [`folios`] | unique, without gaps from the city's first, in the order of the log |
-//! | [`documents`] | the stored documents are what their rows of the log make |
-//! | [`promises`] | nothing saved is lost, nothing acknowledged is lost |
-//! | [`causes`] | every record has its author's saved intent, and stands once |
-//! | [`replicas`] | devices hold their scopes, equal to the city's, and nothing else |
+//! | [`log()`] | places without gaps; each row's bytes stand in an envelope whose signature and chain verify |
+//! | [`folios()`] | unique, without gaps from the city's first, in the order of the log |
+//! | [`documents()`] | the stored documents are what their rows of the log make |
+//! | [`promises()`] | nothing saved is lost, nothing acknowledged is lost |
+//! | [`causes()`] | every record has its author's saved intent, and stands once |
+//! | [`replicas()`] | devices hold their scopes, equal to the city's, and nothing else |
 
 mod documents;
 mod log;

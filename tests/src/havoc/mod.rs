@@ -21,7 +21,8 @@ use crate::proxy::{Proxy, Weather};
 use crate::relay::City;
 use crate::truth;
 use crate::wait::Seeded;
-use chaos::{Harm, Heard, Player};
+pub use chaos::Harm;
+use chaos::{Heard, Player};
 
 /// Roles and scopes of the devices, one after the other and again from the start.
 const DEVICES: [(&str, &[&str]); 8] = [
