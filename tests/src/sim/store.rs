@@ -438,6 +438,16 @@ impl RelayStore for MemoryStore {
         self.read(|city| city.waiting_for(hashes))
     }
 
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>> {
+        self.read(|city| {
+            let waited_for = city
+                .waiting
+                .keys()
+                .filter(|dep| city.fates.contains_key(dep));
+            waited_for.copied().take(limit).collect()
+        })
+    }
+
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {
         self.read(|city| {
             let groups = city.waiting.values().flatten();
