@@ -459,6 +459,7 @@ fn packed(state: &DocState) -> PackedDoc {
         creation_seq: state.creation_seq,
         folio: state.folio,
         saved: state.saved.to_vec().into(),
+        summary: codec::encode(&state.summary).into(),
     }
 }
 

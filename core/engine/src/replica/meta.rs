@@ -84,7 +84,13 @@ pub struct Meta {
     /// Scopes that are filled again because their digest differed.
     #[n(23)]
     pub(super) drifted: Vec<Scope>,
+    /// Documents that do not open here, to be asked for whole in every session until they do.
+    #[cbor(n(24), default)]
+    pub(super) broken: Vec<DocId>,
 }
+
+/// Most documents kept in `broken`: a damaged disk is not mended document by document.
+const BROKEN: usize = 256;
 
 /// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
 const MOVED: usize = 64;
@@ -150,6 +156,7 @@ impl Meta {
             city_time: 0,
             moved: Vec::new(),
             drifted: Vec::new(),
+            broken: Vec::new(),
         })
     }
 
@@ -200,6 +207,18 @@ impl Meta {
     /// changes with the same actor and number block a document for ever.
     pub(super) fn next_actor(&mut self) {
         self.actor = self.actor.wrapping_add(1);
+    }
+
+    /// Notes a document that does not open here.
+    pub(super) fn broke(&mut self, doc: DocId) {
+        if self.broken.len() < BROKEN && !self.broken.contains(&doc) {
+            self.broken.push(doc);
+        }
+    }
+
+    /// The document opens again, or is gone.
+    pub(super) fn mended(&mut self, doc: &DocId) {
+        self.broken.retain(|other| other != doc);
     }
 
     /// Notes what a petition became when its capture was done again.

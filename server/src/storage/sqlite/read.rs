@@ -26,7 +26,7 @@ const SCOPE_ROWS: &str =
     "SELECT seq, move FROM scope_log WHERE scope = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 const LOG_ROW: &str = "SELECT seq, doc, device, hash, change, folio FROM log WHERE seq = ?1";
 const SCOPE_MEMBERS: &str =
-    "SELECT d.doc, d.creation_seq, d.folio FROM scope_docs s JOIN docs d USING (creation_seq)
+    "SELECT d.doc, d.creation_seq, d.folio, d.summary FROM scope_docs s JOIN docs d USING (creation_seq)
      WHERE s.scope = ?1 AND s.creation_seq < ?2 ORDER BY s.creation_seq DESC";
 /// Columns that [`doc_row`] reads.
 pub(super) const DOC_COLUMNS: &str =
@@ -316,6 +316,7 @@ pub(super) fn fill(
             creation_seq,
             folio: optional_uint(row, 2)?,
             saved: Vec::from(saved).into(),
+            summary: row.get::<_, Vec<u8>>(3)?.into(),
         });
     }
     Ok((packed, true))
