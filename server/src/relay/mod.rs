@@ -16,6 +16,7 @@ mod intake;
 mod keys;
 mod nonce;
 mod pace;
+mod packs;
 mod session;
 
 use std::collections::BTreeMap;
@@ -121,6 +122,7 @@ pub struct Relay {
     /// Live sessions by device: a newer one takes the older one's place.
     sessions: Mutex<BTreeMap<DeviceId, watch::Sender<Option<session::Cut>>>>,
     desks: tokio::sync::Mutex<()>,
+    packs: packs::Packs,
     tasks: Mutex<JoinSet<()>>,
     pub(crate) metrics: RelayMetrics,
 }
@@ -256,6 +258,7 @@ impl Relay {
             stopping: watch::channel(false).0,
             sessions: Mutex::default(),
             desks: tokio::sync::Mutex::default(),
+            packs: packs::Packs::new(),
             tasks: Mutex::default(),
             metrics: RelayMetrics::default(),
         });

@@ -14,8 +14,7 @@ use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::GrantBody;
 use manzana_engine::ids::{DocId, Seq};
-use manzana_engine::limits::SEGMENT_BYTES;
-use manzana_engine::relay::{Ask, LogRowView, Need, Session, pack_segment};
+use manzana_engine::relay::{Ask, LogRowView, Need, Session};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
@@ -29,8 +28,6 @@ use crate::storage::{Committed, DeviceRecord, DocState, LogRow, StorageError};
 const ANSWERS: usize = 128;
 /// Log rows in one frame.
 const LOG_ROWS: usize = 128;
-/// Saved bytes of documents in one segment: about 64 KiB on the wire.
-const FILL_BYTES: usize = 4 * SEGMENT_BYTES;
 /// Envelopes of one session that wait for their commit.
 const IN_FLIGHT: usize = 256;
 /// The relay pings this often.
@@ -363,17 +360,20 @@ impl<'r, W: Socket> Driver<'r, W> {
             }
             Need::Log { after } => self.catch_up(after).await,
             Need::Fill(fill) => {
-                let (docs, done) = self
+                let store = self.relay.store.as_ref();
+                let piece = self
                     .relay
-                    .store
-                    .fill(&fill.scope, fill.before, FILL_BYTES)
+                    .packs
+                    .next(store, &fill.scope, fill.before)
                     .await?;
-                let before = docs
-                    .iter()
-                    .map(|doc| doc.creation_seq)
-                    .min()
-                    .unwrap_or(fill.before);
-                match self.session.fill(pack_segment(&docs), before, done) {
+                if let Some(doc) = piece.large {
+                    let (id, doc) = (doc.doc, Some(doc));
+                    if !self.send(&Down::Whole { id, doc }).await {
+                        return Ok(false);
+                    }
+                }
+                let segment = piece.segment.to_vec();
+                match self.session.fill(segment, piece.before, piece.done) {
                     Some(frame) => Ok(self.send(&frame).await),
                     None => Ok(true),
                 }
