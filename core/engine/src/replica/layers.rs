@@ -112,6 +112,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let Some(summary) = summary.filter(|_| packed.saved.len() <= DOC_BYTES) else {
             return self.install_opened(packed);
         };
+        self.meta.missing.retain(|doc| *doc != packed.doc);
         let scopes = own_scopes(&self.held, summary.scopes());
         if standing {
             let row = self.doc(&packed.doc)?;
@@ -168,6 +169,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
 
     /// Takes a whole document, opened: whoever asked for it needs it, or work here stands on it.
     pub(super) fn install_opened(&mut self, packed: &PackedDoc) -> ReplicaResult<(), S> {
+        self.meta.missing.retain(|doc| *doc != packed.doc);
         let row = self.doc(&packed.doc)?;
         let fits = packed.saved.len() <= DOC_BYTES;
         let loaded = fits.then(|| Document::load(&packed.saved).ok()).flatten();
@@ -364,6 +366,17 @@ impl<S: ReplicaStore> Staged<'_, S> {
                     rule: Rule::UnknownDocument,
                     field: None,
                 };
+                self.put_intent(row);
+            }
+            Err(ReplicaError::Document(DocumentError::Unchanged)) => {
+                // Somebody wrote the same meanwhile: what was wanted stands.
+                row.state = IntentState::Closed;
+                self.put_intent(row);
+            }
+            Err(ReplicaError::Document(_)) => {
+                // A document that does not open here never stops the others.
+                let rule = Rule::BadChange;
+                row.state = IntentState::ToCorrect { rule, field: None };
                 self.put_intent(row);
             }
             Err(other) => return Err(other),

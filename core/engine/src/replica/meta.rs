@@ -84,8 +84,11 @@ pub struct Meta {
     /// Scopes that are filled again because their digest differed.
     #[n(23)]
     pub(super) drifted: Vec<Scope>,
+    /// Documents of which something came without its base: asked for whole, until they come.
+    #[n(24)]
+    pub(super) missing: Vec<DocId>,
     /// Documents that do not open here, to be asked for whole in every session until they do.
-    #[cbor(n(24), default)]
+    #[cbor(n(25), default)]
     pub(super) broken: Vec<DocId>,
 }
 
@@ -156,6 +159,7 @@ impl Meta {
             city_time: 0,
             moved: Vec::new(),
             drifted: Vec::new(),
+            missing: Vec::new(),
             broken: Vec::new(),
         })
     }

@@ -366,10 +366,10 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn act_key(&self, user: UserId, key: &str, record: RecordId) -> Result<Option<RecordId>> {
+    async fn act_key(&self, user: UserId, key: &str) -> Result<Option<RecordId>> {
         let key = key.to_owned();
-        self.writer
-            .write(move |tx, _, _| people::act_key(tx, user, &key, record))
+        self.readers
+            .read(move |r| people::act_key(&r.conn, user, &key))
             .await
     }
 
