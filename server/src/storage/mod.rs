@@ -376,6 +376,49 @@ pub struct WaitingGroup {
     pub group: usize,
 }
 
+/// A stretch of creation places of one scope: `[a·2ᵏ, (a+1)·2ᵏ)`, the largest such that holds a given
+/// document and not more than so many. Where the stretches of a scope lie depends on its documents alone
+/// and not on where a fill stands; a document that comes or goes moves the bounds of its own stretch and
+/// of its neighbour at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its first place.
+    pub from: Seq,
+    /// The place after its last one; `Seq::MAX` when it has no end.
+    pub until: Seq,
+    /// Documents of the scope in it.
+    pub count: usize,
+    /// Place of the last change of any of them.
+    pub last_seq: Seq,
+    /// Whether no document of the scope was created before it.
+    pub done: bool,
+}
+
+impl Stretch {
+    /// The bounds of the stretch of at most `most` documents that has the one at place `at`. The places
+    /// of the scope's next documents on either side are given nearest first: `most` of each, or all.
+    pub fn bounds(at: Seq, below: &[Seq], above: &[Seq], most: usize) -> (Seq, Seq) {
+        let bounds = |bits: u32| {
+            let size = 1_u64.checked_shl(bits).unwrap_or(0);
+            let from = at & !size.wrapping_sub(1);
+            (
+                from,
+                from.checked_add(size)
+                    .filter(|_| size > 0)
+                    .unwrap_or(Seq::MAX),
+            )
+        };
+        let few = |bits: &u32| {
+            let (from, until) = bounds(*bits);
+            let before = below.iter().take_while(|place| **place >= from).count();
+            let after = above.iter().take_while(|place| **place < until).count();
+            before + after < most
+        };
+        let bits = (1..=Seq::BITS).take_while(few).last().unwrap_or(0);
+        bounds(bits)
+    }
+}
+
 /// Storage of one city's relay.
 #[async_trait]
 pub trait RelayStore: Send + Sync + 'static {
@@ -440,14 +483,13 @@ pub trait RelayStore: Send + Sync + 'static {
         after: Seq,
         limit: usize,
     ) -> Result<(Vec<LogRow>, Seq)>;
-    /// Documents now in a scope created before place `before`, newest first, until `max_bytes` of saved
-    /// bytes (at least one document); `true` when these are the last.
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)>;
+    /// The stretch of a scope that a fill goes on with: the one with the scope's newest document created
+    /// before place `before`, of at most `most` documents (at least 1). `None` when there is none. Opens
+    /// no document.
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>>;
+    /// Documents now in a scope created at `from` or later and before `until`, newest first; and the head
+    /// of the log as they were read.
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)>;
     /// The digests of scopes at the head of the log; scopes without documents have the empty digest.
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)>;
 

@@ -4,6 +4,7 @@
 //! clones, and opens another process on it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use manzana_engine::codec;
@@ -129,6 +130,10 @@ impl ReplicaStore for SimStore {
 
     fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, DiskError> {
         self.read(|kept| kept.doc(doc))
+    }
+
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, DiskError> {
+        self.read(|kept| kept.standing(docs))
     }
 
     fn list(&self) -> Result<Vec<DocRow>, DiskError> {

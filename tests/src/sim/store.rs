@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
@@ -17,7 +18,8 @@ use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, Stretch, UserRow,
+    WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -179,28 +181,43 @@ impl City {
         (rows, self.head.seq)
     }
 
-    fn fill(&self, scope: &Scope, before: Seq, max_bytes: usize) -> (Vec<PackedDoc>, bool) {
+    /// Members of a scope, by their creation.
+    fn members(&self, scope: &Scope) -> BTreeMap<Seq, &DocState> {
         let docs = self.docs.values();
-        let mut members: Vec<_> = docs
-            .filter(|state| state.creation_seq < before)
-            .filter(|state| state.summary.scopes().contains(scope))
-            .collect();
-        members.sort_by_key(|state| std::cmp::Reverse(state.creation_seq));
-        let mut packed = Vec::new();
-        let mut bytes = 0;
-        for state in members {
-            bytes += state.saved.len();
-            if bytes > max_bytes && !packed.is_empty() {
-                return (packed, false);
-            }
-            packed.push(PackedDoc {
+        docs.filter(|state| state.summary.scopes().contains(scope))
+            .map(|state| (state.creation_seq, state.as_ref()))
+            .collect()
+    }
+
+    fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Option<Stretch> {
+        let members = self.members(scope);
+        let at = *members.range(..before).next_back()?.0;
+        let below: Vec<Seq> = members.range(..at).rev().map(|(seq, _)| *seq).collect();
+        let above: Vec<Seq> = members.range(at + 1..).map(|(seq, _)| *seq).collect();
+        let (from, until) = Stretch::bounds(at, &below, &above, most);
+        let inside: Vec<_> = members.range(from..until).collect();
+        Some(Stretch {
+            from,
+            until,
+            count: inside.len(),
+            last_seq: inside.iter().map(|(_, state)| state.last_seq).max()?,
+            done: members.range(..from).next().is_none(),
+        })
+    }
+
+    fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> (Vec<PackedDoc>, Seq) {
+        let members = self.members(scope);
+        let packed = members
+            .range(from..until)
+            .rev()
+            .map(|(_, state)| PackedDoc {
                 doc: state.doc,
                 creation_seq: state.creation_seq,
                 folio: state.folio,
                 saved: state.saved.to_vec().into(),
+                summary: codec::encode(&state.summary).into(),
             });
-        }
-        (packed, true)
+        (packed.collect(), self.head.seq)
     }
 
     fn parts_of(&self, doc: &DocId, kind: PartKind) -> Vec<Bytes> {
@@ -494,13 +511,12 @@ impl RelayStore for MemoryStore {
         Ok((rows, to))
     }
 
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)> {
-        self.read(|city| city.fill(scope, before, max_bytes))
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>> {
+        self.read(|city| city.stretch(scope, before, most))
+    }
+
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)> {
+        self.read(|city| city.fill(scope, from, until))
     }
 
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)> {

@@ -7,5 +7,5 @@ pub mod intake;
 mod session;
 
 pub use session::{
-    Ask, ChainEnd, LogRowView, Move, Need, Session, SessionError, Sight, pack_segment,
+    Ask, ChainEnd, LogRowView, Move, Need, Session, SessionError, Sight, log_frames, pack_segment,
 };

@@ -87,7 +87,13 @@ pub struct Meta {
     /// Documents of which something came without its base: asked for whole, until they come.
     #[n(24)]
     pub(super) missing: Vec<DocId>,
+    /// Documents that do not open here, to be asked for whole in every session until they do.
+    #[cbor(n(25), default)]
+    pub(super) broken: Vec<DocId>,
 }
+
+/// Most documents kept in `broken`: a damaged disk is not mended document by document.
+const BROKEN: usize = 256;
 
 /// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
 const MOVED: usize = 64;
@@ -154,6 +160,7 @@ impl Meta {
             moved: Vec::new(),
             drifted: Vec::new(),
             missing: Vec::new(),
+            broken: Vec::new(),
         })
     }
 
@@ -204,6 +211,18 @@ impl Meta {
     /// changes with the same actor and number block a document for ever.
     pub(super) fn next_actor(&mut self) {
         self.actor = self.actor.wrapping_add(1);
+    }
+
+    /// Notes a document that does not open here.
+    pub(super) fn broke(&mut self, doc: DocId) {
+        if self.broken.len() < BROKEN && !self.broken.contains(&doc) {
+            self.broken.push(doc);
+        }
+    }
+
+    /// The document opens again, or is gone.
+    pub(super) fn mended(&mut self, doc: &DocId) {
+        self.broken.retain(|other| other != doc);
     }
 
     /// Notes what a petition became when its capture was done again.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::{Entry, Envelope, EnvelopeBody};
 use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Verdict, judge};
@@ -375,6 +376,7 @@ impl Relay {
             creation_seq: kept.creation,
             folio: kept.folio,
             saved: kept.saved.clone().into(),
+            summary: codec::encode(&kept.summary).into(),
         })
     }
 

@@ -37,7 +37,8 @@ use self::search::FolioFormat;
 use self::threads::{Readers, Writer, WriterThread};
 use super::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, Stretch, UserRow,
+    WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -228,15 +229,17 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)> {
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>> {
         let scope = scope.clone();
         self.readers
-            .read(move |r| read::fill(r, &scope, before, max_bytes))
+            .read(move |r| read::stretch(&r.conn, &scope, before, most))
+            .await
+    }
+
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |r| read::fill(r, &scope, from, until))
             .await
     }
 
