@@ -65,7 +65,11 @@ impl Relay {
                 news
             });
         }
-        let _ = self.commits.send(Arc::clone(&committed));
+        let _ = self.commits.send(Arc::new(self.live.hold(&committed)));
+        committed
+            .docs
+            .iter()
+            .for_each(|state| self.look_at_heads(state));
         let mut docs: Vec<&Arc<DocState>> = committed
             .docs
             .iter()

@@ -1,43 +1,41 @@
 //! Documents with very many heads are joined: a change without operations by the administration's own
 //! desk device, so that the next honest change names few of them.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use manzana_engine::answer::Answer;
 use manzana_engine::gate::judge::{AuthorJob, Reply, Request};
 use manzana_engine::ids::{Actor, DocId, RecordId};
 use manzana_engine::limits::JOIN_HEADS;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
 
 use super::Relay;
 use super::desk::internal;
 use crate::desk::DeskError;
-use crate::storage::Committed;
+use crate::storage::DocState;
 
-/// Watches what is committed until the relay is gone. A commit missed is no harm: the next change of
-/// the document shows its heads again, and devices join before they write.
-pub(super) async fn run(relay: Weak<Relay>, mut commits: broadcast::Receiver<Arc<Committed>>) {
-    loop {
-        let committed = match commits.recv().await {
-            Ok(committed) => committed,
-            Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return,
-        };
-        let wide = |heads: usize| heads > JOIN_HEADS;
-        for state in committed
-            .docs
-            .iter()
-            .filter(|s| wide(s.summary.heads.len()))
-        {
-            let Some(relay) = relay.upgrade() else { return };
-            if let Err(error) = relay.join_heads(state.doc).await {
-                tracing::warn!(%error, doc = %state.doc, "heads were not joined");
-            }
+/// Documents that wait to be joined. One that finds no room is no harm: its next change shows its heads
+/// again, and devices join before they write.
+pub(super) const WAITING: usize = 64;
+
+/// Joins what was found to have very many heads, until the relay is gone.
+pub(super) async fn run(relay: Weak<Relay>, mut wide: mpsc::Receiver<DocId>) {
+    while let Some(doc) = wide.recv().await {
+        let Some(relay) = relay.upgrade() else { return };
+        if let Err(error) = relay.join_heads(doc).await {
+            tracing::warn!(%error, %doc, "heads were not joined");
         }
     }
 }
 
 impl Relay {
+    /// Looks at the heads of a document that was committed.
+    pub(super) fn look_at_heads(&self, state: &DocState) {
+        if state.summary.heads.len() > JOIN_HEADS {
+            let _ = self.wide.try_send(state.doc);
+        }
+    }
+
     /// Joins a document's heads, if they are still too many. Its own commit is looked at like any
     /// other, so that more than one join can take is joined further; each leaves fewer.
     async fn join_heads(&self, doc: DocId) -> Result<(), DeskError> {
