@@ -30,6 +30,7 @@ use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::wire::PackedDoc;
+use prometheus_client::registry::Registry;
 use rusqlite::{Connection, params};
 
 use self::convert::int;
@@ -67,7 +68,16 @@ impl SqliteStore {
 
     /// How many times a document's bytes were read.
     pub fn opened(&self) -> u64 {
-        self.readers.opened()
+        self.readers.opened().get()
+    }
+
+    /// Registers what it counts.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "relay_documents_opened",
+            "Documents whose bytes were read from the storage",
+            self.readers.opened().clone(),
+        );
     }
 
     /// For tests of a full disk: the database may not grow beyond so many pages.

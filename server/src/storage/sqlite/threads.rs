@@ -1,11 +1,12 @@
 //! One thread that writes and a few connections that read.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use manzana_store::sqlite;
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -145,21 +146,24 @@ impl Drop for WriterThread {
     }
 }
 
+/// Documents whose bytes were read. Clones count together.
+pub(super) type Opened = Counter<u64, AtomicU64>;
+
 /// A connection that reads, inside one snapshot.
 pub(super) struct Reader {
     pub(super) conn: Connection,
-    opened: Arc<AtomicU64>,
+    opened: Opened,
 }
 
 impl Reader {
-    fn open(path: &Path, opened: Arc<AtomicU64>) -> Result<Self> {
+    fn open(path: &Path, opened: Opened) -> Result<Self> {
         let conn = sqlite::open_reader(path, &SCHEMA)?;
         Ok(Self { conn, opened })
     }
 
     /// A document's bytes: the only way to them, and it counts.
     pub(super) fn saved(&self, creation_seq: u64) -> Result<bytes::Bytes> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.opened.inc();
         let saved: Vec<u8> = self
             .conn
             .prepare_cached("SELECT saved FROM doc_bytes WHERE creation_seq = ?1")?
@@ -172,14 +176,14 @@ impl Reader {
 pub(super) struct Readers {
     idle: Mutex<Vec<Reader>>,
     permits: Arc<Semaphore>,
-    opened: Arc<AtomicU64>,
+    opened: Opened,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
-        let opened = Arc::new(AtomicU64::new(0));
+        let opened = Opened::default();
         let idle: Vec<Reader> = (0..READERS)
-            .map(|_| Reader::open(path, Arc::clone(&opened)))
+            .map(|_| Reader::open(path, opened.clone()))
             .collect::<Result<_>>()?;
         Ok(Arc::new(Self {
             idle: Mutex::new(idle),
@@ -188,8 +192,8 @@ impl Readers {
         }))
     }
 
-    pub(super) fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
+    pub(super) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// Runs `work` in one read snapshot of some connection.
