@@ -37,8 +37,9 @@ use self::convert::int;
 use self::search::FolioFormat;
 use self::threads::{Readers, Writer, WriterThread};
 use super::{
-    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, IntakeAsk,
+    IntakeFacts, Invite, ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow,
+    WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -200,6 +201,12 @@ impl RelayStore for SqliteStore {
         let device = *device;
         self.readers
             .read(move |r| read::waiting_count(&r.conn, &device))
+            .await
+    }
+
+    async fn intake_facts(&self, ask: IntakeAsk) -> Result<IntakeFacts> {
+        self.readers
+            .read(move |r| read::intake_facts(r, &ask))
             .await
     }
 
