@@ -11,4 +11,5 @@ pub mod device;
 pub mod phone;
 pub mod proxy;
 pub mod relay;
+pub mod sim;
 pub mod wait;

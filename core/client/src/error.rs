@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use manzana_engine::document::DocumentError;
 use manzana_engine::policy::{Denial, Rule};
 use manzana_engine::replica::ReplicaError;
 use manzana_store::sqlite::{OpenError, StoreError};
@@ -93,6 +94,9 @@ pub enum ClientError {
         /// The field, by its name in the document.
         field: Option<String>,
     },
+    /// The petition says already what it was to say.
+    #[error("there is nothing to change")]
+    Unchanged,
     /// This device holds no such petition.
     #[error("this device holds no such petition")]
     NotFound,
@@ -122,6 +126,7 @@ impl ClientError {
             Self::AlreadyEnrolled | Self::InUse => Category::Conflict,
             Self::Invitation(_)
             | Self::Denied { .. }
+            | Self::Unchanged
             | Self::NotFound
             | Self::Ambiguous
             | Self::BadExport => Category::Rejected,
@@ -190,6 +195,7 @@ impl From<ReplicaError<StoreError>> for ClientError {
             ReplicaError::Denied(denial) => denial.into(),
             ReplicaError::UnknownDocument => Self::NotFound,
             ReplicaError::Damaged => Self::Storage(StorageProblem::Damaged),
+            ReplicaError::Document(DocumentError::Unchanged) => Self::Unchanged,
             ReplicaError::Document(_) => Self::Internal("a document cannot be opened"),
             ReplicaError::Seal(_) => Self::Internal("personal data cannot be sealed"),
             _ => Self::Internal("the replica failed"),

@@ -310,6 +310,7 @@ fn code(error: &ClientError) -> &'static str {
         ClientError::Untrusted => "untrusted",
         ClientError::Unauthorised => "unauthorised",
         ClientError::Denied { .. } => "denied",
+        ClientError::Unchanged => "unchanged",
         ClientError::NotFound => "not_found",
         ClientError::Ambiguous => "ambiguous",
         ClientError::BadExport => "bad_export",

@@ -310,6 +310,7 @@ pub(super) fn error(error: &ClientError) -> String {
         ClientError::Denied { rule, field } => {
             format!("No se guardó: {}.", with_field(*rule, field.as_deref()))
         }
+        ClientError::Unchanged => "La petición ya dice eso: no hay nada que cambiar.".to_owned(),
         ClientError::NotFound => "Este teléfono no tiene esa petición. Revise el folio.".to_owned(),
         ClientError::Ambiguous => {
             "Hay varias peticiones con ese folio provisional. Use el identificador largo."

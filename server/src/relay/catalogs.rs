@@ -127,7 +127,7 @@ impl Relay {
             Some(state) => state.doc,
             None => created_by(&change)?,
         };
-        let answers = self.append_as(desk, doc, change).await?;
+        let answers = self.append_as(desk, doc, change, None).await?;
         match answers.first() {
             Some(manzana_engine::answer::Answer::Accepted { .. }) => Ok(()),
             other => Err(internal(&format!("a catalog was not accepted: {other:?}"))),

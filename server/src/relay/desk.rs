@@ -26,8 +26,8 @@ use crate::desk::{
     Row, RowsSince, SessionRecord, Status, StatusFilter, UserRecord, Viewer,
 };
 use crate::storage::{
-    Committed, DeviceRecord, DocState, ListFilter, SessionRow, StatusFilter as StoredFilter,
-    UserRow,
+    ActKey, Committed, DeviceRecord, DocState, ListFilter, SessionRow,
+    StatusFilter as StoredFilter, UserRow,
 };
 
 /// Setting: the catalogs of agencies and neighborhoods, as JSON.
@@ -66,6 +66,9 @@ impl Relay {
             });
         }
         let _ = self.commits.send(Arc::clone(&committed));
+        if self.rows.receiver_count() == 0 {
+            return; // No console is open; one that opens reads from the storage first.
+        }
         let mut docs: Vec<&Arc<DocState>> = committed
             .docs
             .iter()
@@ -159,18 +162,13 @@ impl Relay {
     ) -> Result<(), DeskError> {
         // One desk act at a time: their chains are made here, and they are few.
         let _turn = self.desks.lock().await;
-        let user = self.user(viewer.user).await?;
-        let desk = self.desk_device(&user, grant_role(viewer.role)).await?;
-        let record = self.next_record(&desk).await?;
-        if self
-            .store
-            .act_key(viewer.user, &request.key, record)
-            .await?
-            .is_some()
-        {
-            // The same key again: it was done.
+        let done = self.store.act_key(viewer.user, &request.key).await?;
+        if done.is_some() {
+            // The same key again.
             return Ok(());
         }
+        let user = self.user(viewer.user).await?;
+        let desk = self.desk_device(&user, grant_role(viewer.role)).await?;
         let now = self.now();
         let by = By {
             user: viewer.user,
@@ -178,6 +176,7 @@ impl Relay {
             at: now,
         };
         let act = self.record_of(by, &request.act).await?;
+        let record = self.next_record(&desk).await?;
         let heads: Vec<Hash> = request.heads.iter().copied().map(Hash).collect();
         let job = AuthorJob {
             saved: state.saved.to_vec().into(),
@@ -196,7 +195,15 @@ impl Relay {
             }
             Err(error) => return Err(error.into()),
         };
-        match self.append_as(&desk, state.doc, change).await?.first() {
+        // Remembered with the commit and not before it: an act that was never done is done when it is
+        // sent again.
+        let act = ActKey {
+            user: viewer.user,
+            key: request.key.clone(),
+            record,
+        };
+        let answers = self.append_as(&desk, state.doc, change, Some(act)).await?;
+        match answers.first() {
             Some(Answer::Accepted { .. }) => Ok(()),
             Some(Answer::Refused { rule, .. }) => Err(refusal(*rule)),
             _ => Err(DeskError::Conflict {
@@ -211,6 +218,7 @@ impl Relay {
         desk: &DeviceRecord,
         doc: DocId,
         change: Vec<u8>,
+        act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
         let seed = desk
             .desk_seed
@@ -236,6 +244,7 @@ impl Relay {
         let submission = Submission {
             envelope,
             verified: true,
+            act,
             reply,
         };
         self.submissions

@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Relay, RelayError};
 use crate::storage::{
-    ChainHead, CommitBatch, DocWrite, EntryCommit, EnvelopeCommit, Fate, GroupCommit, IntakeAsk,
-    IntakeFacts, PartCommit, StorageError,
+    ActKey, ChainHead, CommitBatch, DocWrite, EntryCommit, EnvelopeCommit, Fate, GroupCommit,
+    IntakeAsk, IntakeFacts, PartCommit, StorageError,
 };
 
 /// Most envelopes in one commit.
@@ -38,6 +38,8 @@ pub struct Submission {
     pub envelope: Box<Envelope>,
     /// Whether the signature was checked where it came in.
     pub verified: bool,
+    /// The operator's act that it carries, if one.
+    pub act: Option<ActKey>,
     /// Where the answers go once they are durable.
     pub reply: oneshot::Sender<Result<Vec<Answer>, IntakeError>>,
 }
@@ -100,6 +102,7 @@ struct Work {
     facts: Facts,
     groups: Vec<Option<Decision>>,
     resumes: bool,
+    act: Option<ActKey>,
     reply: Option<oneshot::Sender<Result<Vec<Answer>, IntakeError>>>,
 }
 
@@ -131,12 +134,14 @@ async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
         let Submission {
             envelope,
             verified,
+            act,
             reply,
         } = submission;
         match batch.admit(envelope, verified).await {
             Ok(Admitted::Known(answers)) => drop(reply.send(Ok(answers))),
             Ok(Admitted::New(mut work)) => {
                 work.reply = Some(reply);
+                work.act = act;
                 batch.works.push(*work);
             }
             Err(error) => drop(reply.send(Err(error))),
@@ -384,6 +389,7 @@ impl<'r> Batch<'r> {
             facts,
             groups,
             resumes: false,
+            act: None,
             reply: None,
         })
     }
@@ -713,6 +719,7 @@ impl Work {
             parts,
             groups,
             resumes: self.resumes,
+            act: self.act.take(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod keys;
 mod nonce;
 mod pace;
 mod session;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -264,6 +264,7 @@ impl<'r, W: Socket> Driver<'r, W> {
         let submission = Submission {
             envelope,
             verified: own,
+            act: None,
             reply,
         };
         // Waits where the queue is full: the socket is not read meanwhile.

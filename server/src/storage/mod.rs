@@ -214,6 +214,19 @@ pub struct EnvelopeCommit {
     pub groups: Vec<Option<GroupCommit>>,
     /// The envelope is stored already and this answers groups that waited: no chain step, no new row.
     pub resumes: bool,
+    /// The operator's act that it carries, if one: remembered in the same commit once it is accepted.
+    pub act: Option<ActKey>,
+}
+
+/// An operator's act under its idempotency key: the page may send it again until it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActKey {
+    /// The operator.
+    pub user: UserId,
+    /// The key that the page made.
+    pub key: String,
+    /// The desk's intent that the act became.
+    pub record: RecordId,
 }
 
 /// New bytes of a document after the batch.
@@ -524,9 +537,8 @@ pub trait RelayStore: Send + Sync + 'static {
     /// Ends a session.
     async fn delete_session(&self, token_hash: &Hash) -> Result<()>;
 
-    /// Remembers that the act with this idempotency key is the desk's intent `record`; answers the
-    /// earlier one when the key was used before.
-    async fn act_key(&self, user: UserId, key: &str, record: RecordId) -> Result<Option<RecordId>>;
+    /// The desk's intent that the act with this idempotency key became, if it was accepted before.
+    async fn act_key(&self, user: UserId, key: &str) -> Result<Option<RecordId>>;
     /// A small setting (folio format, counters of desk intents…), by name.
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>>;
     /// Writes a setting.

@@ -80,6 +80,9 @@ pub enum DocumentError {
     /// Automerge would not apply the change.
     #[error("the change cannot be applied")]
     Unappliable,
+    /// Everything stands already as it was to be written: there is no change to make.
+    #[error("there is nothing to change")]
+    Unchanged,
     /// The heads named are not in the document.
     #[error("the document does not know these heads")]
     UnknownHeads,
@@ -309,7 +312,7 @@ impl Document {
         let mut tx = self.0.transaction();
         write(&mut tx).map_err(|_| DocumentError::Unappliable)?;
         let (hash, _) = tx.commit_with(CommitOptions::default().with_time(0));
-        let hash = hash.ok_or(DocumentError::Unappliable)?;
+        let hash = hash.ok_or(DocumentError::Unchanged)?;
         let change = self
             .0
             .get_change_by_hash(&hash)

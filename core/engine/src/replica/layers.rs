@@ -7,7 +7,7 @@ use super::{DocRow, EnvelopeRow, IntentRow, IntentState, Meta, ReplicaError, Rep
 use super::{ReplicaStore, own_scopes};
 use crate::answer::Answer;
 use crate::codec;
-use crate::document::Document;
+use crate::document::{Document, DocumentError};
 use crate::envelope::{Part, PartKind};
 use crate::gate::chunk;
 use crate::gate::fit::Misfit;
@@ -99,6 +99,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
 
     /// Takes a whole document from a pack, an enter or a `whole`.
     pub(super) fn install(&mut self, packed: &PackedDoc) -> ReplicaResult<(), S> {
+        self.meta.missing.retain(|doc| *doc != packed.doc);
         let row = self.doc(&packed.doc)?;
         let Ok(mut accepted) = Document::load(&packed.saved) else {
             self.quarantine(packed.doc)?;
@@ -291,6 +292,17 @@ impl<S: ReplicaStore> Staged<'_, S> {
                     rule: Rule::UnknownDocument,
                     field: None,
                 };
+                self.put_intent(row);
+            }
+            Err(ReplicaError::Document(DocumentError::Unchanged)) => {
+                // Somebody wrote the same meanwhile: what was wanted stands.
+                row.state = IntentState::Closed;
+                self.put_intent(row);
+            }
+            Err(ReplicaError::Document(_)) => {
+                // A document that does not open here never stops the others.
+                let rule = Rule::BadChange;
+                row.state = IntentState::ToCorrect { rule, field: None };
                 self.put_intent(row);
             }
             Err(other) => return Err(other),

@@ -84,6 +84,9 @@ pub struct Meta {
     /// Scopes that are filled again because their digest differed.
     #[n(23)]
     pub(super) drifted: Vec<Scope>,
+    /// Documents of which something came without its base: asked for whole, until they come.
+    #[n(24)]
+    pub(super) missing: Vec<DocId>,
 }
 
 /// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
@@ -150,6 +153,7 @@ impl Meta {
             city_time: 0,
             moved: Vec::new(),
             drifted: Vec::new(),
+            missing: Vec::new(),
         })
     }
 

@@ -19,25 +19,15 @@ impl<S: ReplicaStore> Replica<S> {
         items: Vec<Item>,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
         let mut staged = self.stage()?;
-        let mut wanted = Vec::new();
         for item in items {
             if let Some(doc) = staged.item(item)? {
-                wanted.push(doc);
+                staged.miss(doc);
             }
         }
         staged.meta.position.seq = staged.meta.position.seq.max(to);
-        let filling = !staged.meta.position.fills.is_empty()
-            || staged.meta.position.scopes.len() < staged.held.len();
         let finished = staged.finish();
         self.commit(finished)?;
-        // While a scope fills, the pack brings the base; afterwards a missing base is asked for.
-        if !filling {
-            for doc in wanted {
-                if self.session.wanted.insert(doc) {
-                    self.session.queue.push(Up::Want { doc });
-                }
-            }
-        }
+        self.ask_for_missing()?;
         Ok(Ok(()))
     }
 
@@ -76,7 +66,24 @@ impl<S: ReplicaStore> Replica<S> {
         staged.changed(Change::Status);
         let finished = staged.finish();
         self.commit(finished)?;
+        self.ask_for_missing()?;
         Ok(Ok(()))
+    }
+
+    /// Asks for the documents whose base is missing, once no fill can bring them any more.
+    pub(super) fn ask_for_missing(&mut self) -> ReplicaResult<(), S> {
+        let meta = self.meta()?;
+        let filling =
+            !meta.position.fills.is_empty() || meta.position.scopes.len() < meta.scopes().len();
+        if filling || meta.missing.is_empty() {
+            return Ok(());
+        }
+        for doc in meta.missing.clone() {
+            if self.session.wanted.insert(doc) {
+                self.session.queue.push(Up::Want { doc });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn whole(
@@ -86,6 +93,7 @@ impl<S: ReplicaStore> Replica<S> {
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
         self.session.wanted.remove(&id);
         let mut staged = self.stage()?;
+        staged.meta.missing.retain(|other| *other != id);
         match doc {
             Some(doc) if doc.doc == id => staged.install(&doc)?,
             Some(_) => return Ok(Err(ProtocolError::Malformed)),
@@ -109,6 +117,8 @@ impl<S: ReplicaStore> Replica<S> {
         let here = body.epoch == position.epoch
             && body.seq == position.seq
             && meta.ahead <= position.seq
+            // What was asked for whole is on its way: it is not missing.
+            && meta.missing.is_empty()
             && position.scopes.contains(&body.scope);
         let mut staged = self.stage()?;
         staged.meta.city_head = staged.meta.city_head.max(body.seq);
@@ -137,6 +147,14 @@ impl<S: ReplicaStore> Replica<S> {
 }
 
 impl<S: ReplicaStore> Staged<'_, S> {
+    /// Notes that something of a document came without its base. It outlives the session: the place in
+    /// the log has passed it.
+    pub(super) fn miss(&mut self, doc: DocId) {
+        if !self.meta.missing.contains(&doc) {
+            self.meta.missing.push(doc);
+        }
+    }
+
     /// One item of the log. Answers the document whose base is missing.
     pub(super) fn item(&mut self, item: Item) -> ReplicaResult<Option<DocId>, S> {
         match item {

@@ -202,6 +202,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.align(have.0, have.1, around)?;
         self.session.live = true;
         self.load_carried()?;
+        self.ask_for_missing()?;
         self.changes.push(Change::Status);
         Ok(Ok(()))
     }

@@ -63,7 +63,8 @@ macro_rules! relay_store_conformance {
             people: a_device_is_one_of_its_tag,
             people: an_invite_is_taken_once_and_in_time,
             people: user_names_are_unique,
-            people: sessions_act_keys_and_settings,
+            people: an_act_is_remembered_with_its_commit_and_only_if_accepted,
+            people: sessions_and_settings,
         );
         ::proptest::proptest! {
             #![proptest_config(::proptest::prelude::ProptestConfig {

@@ -1,10 +1,15 @@
 //! Devices, invites, users, sessions, keys and settings.
 
+use manzana_engine::answer::Answer;
 use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{DeviceId, GrantId, Hash, RecordId, UserId};
+use manzana_engine::policy::Rule;
 
 use super::Backend;
-use crate::storage::{DeviceRecord, Invite, RelayStore, SessionRow, StorageError, UserRow};
+use super::samples::{Author, batch};
+use crate::storage::{
+    ActKey, DeviceRecord, GroupCommit, Invite, RelayStore, SessionRow, StorageError, UserRow,
+};
 
 fn device(number: u8, user: UserId, desk_seed: Option<[u8; 32]>) -> DeviceRecord {
     DeviceRecord {
@@ -109,7 +114,37 @@ pub async fn user_names_are_unique<B: Backend>() {
     assert_eq!(users[&beto].name, "beto");
 }
 
-pub async fn sessions_act_keys_and_settings<B: Backend>() {
+pub async fn an_act_is_remembered_with_its_commit_and_only_if_accepted<B: Backend>() {
+    let backend = B::create().await;
+    let store = backend.open().await;
+    let mut desk = Author::new(5);
+    let mut sheet = desk.petition();
+    let record = RecordId::new(&desk.device, 1);
+    let act = |key: &str| ActKey {
+        user: 3,
+        key: key.to_owned(),
+        record,
+    };
+    let mut refused = desk.envelope(vec![GroupCommit::NotAccepted {
+        answer: Answer::Refused {
+            rule: Rule::RoleMayNot,
+            field: None,
+        },
+        changes: Vec::new(),
+        detail: None,
+    }]);
+    refused.act = Some(act("refused"));
+    let mut accepted = desk.accepted(vec![sheet.change(&desk)]);
+    accepted.act = Some(act("accepted"));
+    let both = batch(vec![refused, accepted], &[&sheet]);
+    assert_eq!(store.act_key(3, "accepted").await.unwrap(), None);
+    store.commit_batch(both).await.unwrap();
+    assert_eq!(store.act_key(3, "accepted").await.unwrap(), Some(record));
+    assert_eq!(store.act_key(3, "refused").await.unwrap(), None);
+    assert_eq!(store.act_key(4, "accepted").await.unwrap(), None);
+}
+
+pub async fn sessions_and_settings<B: Backend>() {
     let backend = B::create().await;
     let store = backend.open().await;
     let token = Hash([1; 32]);
@@ -126,12 +161,6 @@ pub async fn sessions_act_keys_and_settings<B: Backend>() {
     store.delete_session(&token).await.unwrap();
     store.delete_session(&token).await.unwrap();
     assert_eq!(store.session(&token).await.unwrap(), None);
-
-    let desk = DeviceId([5; 16]);
-    let (first, second) = (RecordId::new(&desk, 1), RecordId::new(&desk, 2));
-    assert_eq!(store.act_key(3, "k", first).await.unwrap(), None);
-    assert_eq!(store.act_key(3, "k", second).await.unwrap(), Some(first));
-    assert_eq!(store.act_key(4, "k", second).await.unwrap(), None);
 
     assert_eq!(store.setting("desk_intents").await.unwrap(), None);
     store.put_setting("desk_intents", b"1").await.unwrap();

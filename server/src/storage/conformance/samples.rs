@@ -54,6 +54,7 @@ impl Author {
             parts: Vec::new(),
             groups: groups.into_iter().map(Some).collect(),
             resumes: false,
+            act: None,
         }
     }
 

@@ -15,6 +15,7 @@ use super::convert::{
     Misuse, cbor, count, id, int, move_code, part_code, scope_key, to_cbor, uint,
 };
 use super::digests::DigestCache;
+use super::people;
 use super::read::chain;
 use super::search::FolioFormat;
 use super::working::WorkingDocs;
@@ -95,6 +96,14 @@ impl<'a> Intake<'a> {
             groups.push(self.group(envelope, index, group.as_ref(), earlier)?);
         }
         self.keep_envelope(envelope, &groups)?;
+        let accepted = |answer: &Answer| matches!(answer, Answer::Accepted { .. });
+        if let Some(act) = envelope
+            .act
+            .as_ref()
+            .filter(|_| groups.iter().any(accepted))
+        {
+            people::put_act_key(self.conn, act)?;
+        }
         self.answer(envelope, groups)
     }
 

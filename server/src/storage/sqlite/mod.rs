@@ -35,7 +35,7 @@ use rusqlite::{Connection, params};
 
 use self::convert::int;
 use self::search::FolioFormat;
-use self::threads::{Readers, Writer, WriterThread};
+use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, IntakeAsk,
     IntakeFacts, Invite, ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow,
@@ -61,9 +61,10 @@ impl SqliteStore {
     pub fn open(path: &Path, format: &CityFormat) -> Result<Self> {
         let mut conn = threads::open_writer(path)?;
         let format = first_start(&mut conn, format)?;
+        let checkpoints = Checkpoints::start(path)?;
         Ok(Self {
             readers: Readers::open(path)?,
-            writer: WriterThread::start(Writer::new(conn, format))?,
+            writer: WriterThread::start(Writer::new(conn, format, checkpoints))?,
         })
     }
 
@@ -380,10 +381,10 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn act_key(&self, user: UserId, key: &str, record: RecordId) -> Result<Option<RecordId>> {
+    async fn act_key(&self, user: UserId, key: &str) -> Result<Option<RecordId>> {
         let key = key.to_owned();
-        self.writer
-            .write(move |tx, _, _| people::act_key(tx, user, &key, record))
+        self.readers
+            .read(move |r| people::act_key(&r.conn, user, &key))
             .await
     }
 

@@ -6,7 +6,7 @@ use manzana_engine::grant::SignedGrant;
 use manzana_engine::ids::{DeviceId, GrantId, Hash, IdError, RecordId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::super::{DeviceRecord, Invite, Result, SessionRow, StorageError, UserRow};
+use super::super::{ActKey, DeviceRecord, Invite, Result, SessionRow, StorageError, UserRow};
 use super::convert::{cbor, id, int, taken, to_cbor, uint};
 
 const DEVICE: &str = "SELECT device, key, user, grant_body, grant_signature, grant_id, revoked_at,
@@ -214,23 +214,21 @@ pub(super) fn delete_sessions_before(conn: &Connection, used_at: i64) -> Result<
     Ok(())
 }
 
-pub(super) fn act_key(
-    conn: &Connection,
-    user: UserId,
-    key: &str,
-    record: RecordId,
-) -> Result<Option<RecordId>> {
-    let earlier = conn
+pub(super) fn act_key(conn: &Connection, user: UserId, key: &str) -> Result<Option<RecordId>> {
+    Ok(conn
         .prepare_cached("SELECT record FROM act_keys WHERE user = ?1 AND key = ?2")?
         .query_row(params![int(user), key], |row| {
             id(row, 0, RecordId::from_slice)
         })
-        .optional()?;
-    if earlier.is_none() {
-        conn.prepare_cached("INSERT INTO act_keys (user, key, record) VALUES (?1, ?2, ?3)")?
-            .execute(params![int(user), key, record.as_bytes()])?;
-    }
-    Ok(earlier)
+        .optional()?)
+}
+
+pub(super) fn put_act_key(conn: &Connection, act: &ActKey) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO act_keys (user, key, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![int(act.user), act.key, act.record.as_bytes()])?;
+    Ok(())
 }
 
 pub(super) fn setting(conn: &Connection, name: &str) -> Result<Option<Vec<u8>>> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -21,6 +22,12 @@ const WRITES_QUEUED: usize = 64;
 /// Connections that read: more than cores, since some of them wait for the disk.
 const READERS: usize = 4;
 
+/// Rows written between two checkpoints: some MiB of the write-ahead log.
+const CHECKPOINT_ROWS: u64 = 4_000;
+/// The writer itself moves the log into the database only past this many pages of 4 KiB, when the
+/// thread that does it beside the writer does not keep up.
+const LOG_PAGES: u32 = 16_384;
+
 /// The thread has ended (a panic in it, told by the log).
 #[derive(Debug, thiserror::Error)]
 #[error("the storage's thread has ended")]
@@ -36,16 +43,18 @@ type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 pub(super) struct Writer {
     conn: Connection,
     version: i64,
+    checkpoints: Checkpoints,
     /// States of digests as last committed by this writer.
     pub(super) digests: DigestCache,
     pub(super) format: FolioFormat,
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, format: FolioFormat) -> Self {
+    pub(super) fn new(conn: Connection, format: FolioFormat, checkpoints: Checkpoints) -> Self {
         Self {
             conn,
             version: 0,
+            checkpoints,
             digests: DigestCache::default(),
             format,
         }
@@ -72,6 +81,7 @@ impl Writer {
         } else {
             self.digests.trim();
         }
+        self.checkpoints.written(self.conn.total_changes());
         done
     }
 
@@ -80,6 +90,58 @@ impl Writer {
             .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
             .optional()?;
         Ok(())
+    }
+}
+
+/// A thread that moves the write-ahead log into the database while the writer goes on: done by the
+/// writer, one commit in fifty would wait for it.
+pub(super) struct Checkpoints {
+    due: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Rows that were written when it was last asked.
+    asked: u64,
+}
+
+impl Checkpoints {
+    pub(super) fn start(path: &Path) -> Result<Self> {
+        let conn = sqlite::open(path, &SCHEMA)?;
+        let (due, asked) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("manzana-checkpoint".to_owned())
+            .spawn(move || checkpoint(&conn, &asked))
+            .map_err(|error| StorageError::Backend(Box::new(error)))?;
+        Ok(Self {
+            due: Some(due),
+            thread: Some(thread),
+            asked: 0,
+        })
+    }
+
+    fn written(&mut self, rows: u64) {
+        if rows >= self.asked + CHECKPOINT_ROWS {
+            self.asked = rows;
+            // Full: it is at it, and takes these along the next time.
+            let _ = self.due.as_ref().map(|due| due.try_send(()));
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.due.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn checkpoint(conn: &Connection, asked: &Receiver<()>) {
+    while asked.recv().is_ok() {
+        // Passive: it waits for nobody, and nobody for it. What it could not move stays in the log.
+        let moved = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+        }
     }
 }
 
@@ -250,5 +312,8 @@ impl Drop for Lease<'_> {
 
 /// Opens the writer's connection.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
-    Ok(sqlite::open(path, &SCHEMA)?)
+    let conn = sqlite::open(path, &SCHEMA)?;
+    let set = format!("PRAGMA wal_autocheckpoint = {LOG_PAGES}");
+    conn.query_row(&set, [], |_| Ok(()))?;
+    Ok(conn)
 }

@@ -126,24 +126,25 @@ impl Author {
 
     /// Opens a session that stands at this place of the log, as if everything before it were held.
     pub(crate) async fn connect(&mut self, door: &Door, at: Seq) {
-        let mut link = self.enter(door, at).await;
+        let mut link = self.enter(door, Some(at)).await;
         let welcome = link.next().await;
         assert!(matches!(welcome, Some(Down::Welcome { .. })), "{welcome:?}");
         self.link = Some(link);
     }
 
-    /// The session's socket, before anything was read from it.
-    pub(crate) async fn enter(&self, door: &Door, at: Seq) -> Link {
+    /// The session's socket, before anything was read from it. Without a place the device holds
+    /// nothing, and will be sent everything.
+    pub(crate) async fn enter(&self, door: &Door, at: Option<Seq>) -> Link {
         let hello = codec::encode(&Hello {
             version: PROTOCOL_VERSION,
             schema: manzana_engine::document::SCHEMA,
             incarnation: INCARNATION,
-            position: Position {
+            position: at.map_or_else(Position::default, |seq| Position {
                 epoch: 1,
-                seq: at,
+                seq,
                 scopes: held_scopes(&self.granted),
                 fills: Vec::new(),
-            },
+            }),
             answers_seen: self.seen,
         });
         let signed = |nonce: &[u8]| {

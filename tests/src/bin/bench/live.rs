@@ -115,7 +115,7 @@ pub(crate) async fn watchers(
     let at_head = town.head().await;
     for _ in 0..count {
         let author = town.new_author(Role::Crew, BLOCK).await;
-        let mut link = author.enter(&town.door, at_head).await;
+        let mut link = author.enter(&town.door, Some(at_head)).await;
         link.next().await.expect("a welcome");
         let told = told.clone();
         tasks.spawn(async move {

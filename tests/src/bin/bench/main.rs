@@ -61,7 +61,7 @@ struct Args {
     /// Where the JSON goes.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Another process of the same run: raw, inside, waiting.
+    /// Another process of the same run: raw, inside, waiting, fresh.
     #[arg(long, hide = true)]
     role: Option<String>,
     #[arg(long, hide = true)]
@@ -133,9 +133,10 @@ async fn main() -> anyhow::Result<()> {
             raw::serve(&folder()?).await;
         }
         Some("inside") => return ingest::serve_inside(&folder()?).await,
-        Some(_) => {
-            let address = args.address.context("--address")?;
-            return idle::wait(&folder()?, &address, args.user.context("--user")?).await;
+        Some(role) => {
+            let address = args.address.clone().context("--address")?;
+            let user = args.user.context("--user")?;
+            return idle::wait(&folder()?, &address, user, role == "fresh").await;
         }
     }
     let begun = Instant::now();
@@ -205,11 +206,14 @@ impl Run {
         let live = live_size(&self.budget.sizes);
         for size in &self.budget.sizes {
             self.at_size(&mut town, &raw, report, *size).await;
+            if self.wants("memory") {
+                idle::memory(&town, report);
+            }
             if *size == live {
                 self.live(&mut town, &raw, report).await;
             }
             if self.wants("memory") {
-                idle::memory(&mut town, report).await;
+                idle::restart(&mut town, report).await;
             }
         }
     }

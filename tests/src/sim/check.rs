@@ -1,0 +1,568 @@
+//! The checkers: what must hold of the city and of every phone, whatever happened.
+//!
+//! Each looks at the disks and at what people were told, never at what the machines say of themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manzana_engine::answer::{Answer, SignedReceipt};
+use manzana_engine::codec;
+use manzana_engine::digest::SetHash;
+use manzana_engine::document::{Document, PetitionView};
+use manzana_engine::envelope::Envelope;
+use manzana_engine::grant::Scope;
+use manzana_engine::ids::{DocId, Hash, RecordId, UserId};
+use manzana_engine::intent::{Intent, RecordDraft};
+use manzana_engine::policy::Rule;
+use manzana_engine::record::Record;
+use manzana_engine::replica::{DocRow, IntentState, MemoryReplica, Meta, ReplicaStore as _};
+use manzana_engine::summary::DocKind;
+
+use super::people::waits_for_somebody;
+use super::store::City;
+use super::world::{FIRST_FOLIO, Said, World};
+
+/// What is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checker {
+    /// What was told as saved is in the city, or waits for its author or a reviewer.
+    Saved,
+    /// What the relay signed for stands in the log, where the receipt says.
+    Acknowledged,
+    /// Every phone holds the accepted documents of its scopes byte for byte as the city does.
+    Equal,
+    /// No phone holds what is not in its scopes.
+    Scope,
+    /// Folios are unique and without gaps, in the order of the log.
+    Folios,
+    /// Nothing stands twice.
+    Once,
+    /// Everything in the city was typed by the person that it names, and came in a signed chain.
+    Cause,
+    /// Summaries are what the fold gives, in whatever order the changes are applied.
+    State,
+    /// The log has no gaps, and the documents are exactly what it says.
+    Log,
+    /// The digests are those of the documents.
+    Digest,
+    /// No phone differs from the city where no frame was lost.
+    Drift,
+    /// No change clashes with another of its own device where there is one store for each key.
+    Clash,
+    /// What was done stands under the id that its person was told.
+    Identity,
+    /// All falls quiet once nothing goes wrong any more, and nothing is left unanswered.
+    Liveness,
+    /// Nobody breaks the protocol.
+    Protocol,
+    /// Nothing panics.
+    Panic,
+}
+
+/// A promise broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// By which checker.
+    pub checker: Checker,
+    /// In words.
+    pub what: String,
+}
+
+/// A text in the city: where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    doc: DocId,
+    id: RecordId,
+    user: UserId,
+}
+
+fn view_of(saved: &[u8]) -> Option<PetitionView> {
+    Document::load(saved).ok()?.view().ok()
+}
+
+/// Every text of a petition's records, with the record's id and its author.
+fn texts(doc: DocId, view: &PetitionView) -> Vec<(String, Standing)> {
+    let mut found = Vec::new();
+    let title = view.text("title").unwrap_or_default().to_owned();
+    if let Some(recorded) = view.recorded() {
+        let standing = Standing {
+            doc,
+            id: recorded.id,
+            user: recorded.record.by.user,
+        };
+        found.push((title, standing));
+    }
+    for entry in &view.comments {
+        let standing = Standing {
+            doc,
+            id: entry.id,
+            user: entry.record.by.user,
+        };
+        found.push((entry.record.text.clone(), standing));
+    }
+    for entry in &view.events {
+        let event = &entry.record;
+        let text = event.note.clone().or_else(|| event.reason.clone());
+        let standing = Standing {
+            doc,
+            id: entry.id,
+            user: event.by.user,
+        };
+        found.extend(text.map(|text| (text, standing)));
+    }
+    found
+}
+
+fn texts_of_intent(bytes: &[u8]) -> Vec<String> {
+    match codec::decode::<Intent>(bytes) {
+        Ok(Intent::Capture { petition, .. }) => vec![petition.title],
+        Ok(Intent::Add { records, .. }) => {
+            let records = records.iter().filter_map(RecordDraft::record);
+            records
+                .filter_map(|record| match record {
+                    Record::Comment(comment) => Some(comment.text),
+                    Record::Event(event) => event.note,
+                    _ => None,
+                })
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl World {
+    fn standing(&self) -> BTreeMap<String, Vec<Standing>> {
+        let mut found: BTreeMap<String, Vec<Standing>> = BTreeMap::new();
+        self.store.look(|city| {
+            for state in city.docs.values() {
+                if let Some(view) = view_of(&state.saved) {
+                    for (text, standing) in texts(state.doc, &view) {
+                        found.entry(text).or_default().push(standing);
+                    }
+                }
+            }
+        });
+        found
+    }
+
+    /// Every text that stands in the city.
+    pub fn texts_in_city(&self) -> BTreeSet<String> {
+        self.standing().into_keys().collect()
+    }
+
+    /// Notes what the relay signed for, as it reaches the phone.
+    pub(super) fn note_receipt(&mut self, i: usize, receipt: &SignedReceipt) {
+        let device = self.device(i);
+        let meta = self.phones[i].store.look(|kept| meta_of(kept));
+        let Some(meta) = meta else { return };
+        let Ok(body) = receipt.open(&meta.relay_key, &meta.city(), &device) else {
+            return;
+        };
+        for answer in body.answers {
+            for group in answer.groups {
+                match group {
+                    Answer::Accepted { seq, .. } => {
+                        let told = (device, answer.incarnation, answer.n, seq);
+                        self.acknowledged.insert(told);
+                    }
+                    Answer::Refused {
+                        rule: rule @ (Rule::ForeignActor | Rule::BadSequence),
+                        ..
+                    } if !self.knobs.has_twins() => {
+                        let what = format!("{rule:?} for phone {i}, which has no twin");
+                        self.blame(Checker::Clash, what);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Right after a phone caught up with the log: does it hold anything that is not its own?
+    pub(super) fn check_scopes_now(&mut self, i: usize) {
+        if !self.orderly {
+            return;
+        }
+        let head = self.store.look(|city| city.head.seq);
+        let stray = self.phones[i].store.look(|kept| {
+            let meta = meta_of(kept)?;
+            let position = &meta.position;
+            let whole = position.fills.is_empty() && position.scopes.len() == meta.scopes().len();
+            if position.seq != head || !whole {
+                return None;
+            }
+            let held = meta.scopes();
+            let rows = kept.list().ok()?;
+            let mut accepted = rows
+                .into_iter()
+                .filter(|row| row.creation_seq.is_some() && row.provisional == 0);
+            self.store.look(|city| {
+                accepted
+                    .find(|row| !covers(&held, &scopes_of(city, &row.doc)))
+                    .map(|row| row.doc)
+            })
+        });
+        if let Some(doc) = stray {
+            let what = format!("phone {i} holds {doc}, which is not in its scopes");
+            self.blame(Checker::Scope, what);
+        }
+    }
+
+    /// Checks everything, once all is healed.
+    pub fn check(&mut self) {
+        let standing = self.standing();
+        self.check_saved(&standing);
+        self.check_once_and_cause(&standing);
+        self.check_acknowledged();
+        for i in 0..self.phones.len() {
+            if !self.phones[i].revoked {
+                self.check_phone(i);
+            }
+        }
+        let found = self.store.look(check_city);
+        self.violations.extend(found);
+    }
+
+    fn check_saved(&mut self, standing: &BTreeMap<String, Vec<Standing>>) {
+        for said in self.said.clone() {
+            let found = said.text.as_ref().and_then(|text| standing.get(text));
+            match found {
+                Some(places) => self.check_identity(&said, places),
+                None if said.lost || self.waits(&said) => {}
+                None => {
+                    let what = format!("{said:?} is nowhere");
+                    self.blame(Checker::Saved, what);
+                }
+            }
+        }
+    }
+
+    fn check_identity(&mut self, said: &Said, places: &[Standing]) {
+        // A twin may have used the numbers: what is done again then has others.
+        if self.knobs.has_twins() {
+            return;
+        }
+        if let Some(intent) = said.intent
+            && let Some(place) = places.iter().find(|place| place.id != intent)
+        {
+            let what = format!("{said:?} stands under {}", place.id);
+            self.blame(Checker::Identity, what);
+        }
+    }
+
+    /// Whether what was said waits on its phone for somebody, or on a revoked phone for ever. What
+    /// has no words of its own is followed by its intent.
+    fn waits(&self, said: &Said) -> bool {
+        let Some(i) = said.phone else { return false };
+        let phone = &self.phones[i];
+        let (relived, revoked) = (phone.lives > 0, phone.revoked);
+        phone.store.look(|kept| {
+            let open = |state: &IntentState| {
+                waits_for_somebody(state) || revoked && matches!(state, IntentState::Pending { .. })
+            };
+            let own = said.intent.and_then(|id| kept.intent(&id).ok().flatten());
+            if own.as_ref().is_some_and(|row| open(&row.state)) {
+                return true;
+            }
+            let Some(text) = &said.text else {
+                let state = own.map(|row| row.state);
+                return relived
+                    || state.is_some_and(|state| matches!(state, IntentState::Accepted { .. }));
+            };
+            let rows = kept.list().unwrap_or_default();
+            let docs = rows.iter().map(|row| row.doc);
+            let docs = docs.chain(own.into_iter().flat_map(|row| row.docs));
+            let mut waiting = kept.to_correct().unwrap_or_default();
+            docs.for_each(|doc| waiting.extend(kept.open_intents_of(&doc).unwrap_or_default()));
+            waiting
+                .iter()
+                .any(|row| open(&row.state) && texts_of_intent(&row.intent).contains(text))
+        })
+    }
+
+    fn check_once_and_cause(&mut self, standing: &BTreeMap<String, Vec<Standing>>) {
+        for (text, places) in standing {
+            let docs: BTreeSet<DocId> = places.iter().map(|place| place.doc).collect();
+            let is_title = text.starts_with("petición");
+            let twice = docs.len() != places.len() || is_title && docs.len() > 1;
+            // Two stores that hold the same unsent work, whose place in the chain a third life took,
+            // both do it again: nothing tells the relay that it is the same.
+            let author = self.typed.get(text);
+            let mut phones = self.phones.iter();
+            let many = phones.any(|phone| Some(&phone.user) == author && phone.lives > 1);
+            if twice && !many {
+                self.blame(Checker::Once, format!("«{text}» stands twice"));
+            }
+            for place in places {
+                if self.typed.get(text) != Some(&place.user) {
+                    let what = format!("«{text}» of {} was never typed by them", place.user);
+                    self.blame(Checker::Cause, what);
+                }
+            }
+        }
+    }
+
+    fn check_acknowledged(&mut self) {
+        for (device, incarnation, n, seq) in self.acknowledged.clone() {
+            let stands = self.store.look(|city| {
+                let at = usize::try_from(seq).unwrap_or_default();
+                let logged = city.log.get(at.wrapping_sub(1));
+                logged.is_some_and(|logged| logged.place == (device, incarnation, n))
+            });
+            if !stands {
+                let what = format!("the receipt of {device} {n} for place {seq} is not kept");
+                self.blame(Checker::Acknowledged, what);
+            }
+        }
+    }
+
+    /// What must hold of a phone that has caught up.
+    fn check_phone(&mut self, i: usize) {
+        let device = self.device(i);
+        let store = self.phones[i].store.clone();
+        let found = self.store.look(|city| {
+            store.look(|kept| {
+                let mut found = Vec::new();
+                let mut blame = |checker, what| found.push(Violation { checker, what });
+                let Some(meta) = meta_of(kept) else {
+                    blame(Checker::Equal, format!("phone {i} has no state"));
+                    return found;
+                };
+                let held = meta.scopes();
+                let (unsent, _) = kept.unsent(&device).unwrap_or_default();
+                if unsent > 0 {
+                    let what = format!("phone {i} waits for {unsent} answers");
+                    blame(Checker::Liveness, what);
+                }
+                let position = &meta.position;
+                // A place is told only with something to say: what lies behind it must concern others.
+                let behind = city
+                    .log
+                    .iter()
+                    .skip(usize::try_from(position.seq).unwrap_or(0));
+                let missed = behind
+                    .flat_map(|logged| &logged.row.moves)
+                    .any(|(scope, _)| held.contains(scope));
+                if missed || !position.fills.is_empty() || position.scopes != held {
+                    let what = format!("phone {i} stands at {position:?} of {}", city.head.seq);
+                    blame(Checker::Liveness, what);
+                }
+                for row in kept.list().unwrap_or_default() {
+                    if !covers(&held, &scopes_of(city, &row.doc)) {
+                        let what = format!("phone {i} holds {} out of its scopes", row.doc);
+                        blame(Checker::Scope, what);
+                    }
+                }
+                for state in city.docs.values() {
+                    if covers(&held, &state.summary.scopes()) {
+                        let row = kept.doc(&state.doc).ok().flatten();
+                        if let Some(what) = differs(row.as_ref(), state) {
+                            let what = format!("phone {i}, {}: {what}", state.doc);
+                            blame(Checker::Equal, what);
+                        }
+                    }
+                }
+                found
+            })
+        });
+        self.violations.extend(found);
+    }
+}
+
+fn meta_of(kept: &MemoryReplica) -> Option<Meta> {
+    codec::decode(&kept.meta().ok()??).ok()
+}
+
+fn covers(held: &[Scope], scopes: &[Scope]) -> bool {
+    scopes.iter().any(|scope| held.contains(scope))
+}
+
+fn scopes_of(city: &City, doc: &DocId) -> Vec<Scope> {
+    let state = city.docs.get(doc);
+    state.map_or(Vec::new(), |state| state.summary.scopes())
+}
+
+/// How a phone's row differs from the city's document.
+fn differs(
+    row: Option<&DocRow>,
+    state: &manzana_server::storage::DocState,
+) -> Option<&'static str> {
+    let Some(row) = row else {
+        return Some("not held");
+    };
+    let Some(accepted) = &row.accepted else {
+        return Some("not accepted");
+    };
+    let set = |saved: &[u8]| {
+        let changes = Document::load(saved).ok()?.changes();
+        Some(
+            changes
+                .iter()
+                .map(|made| made.hash)
+                .collect::<BTreeSet<_>>(),
+        )
+    };
+    [
+        (row.accepted_heads != state.summary.heads, "other heads"),
+        (set(accepted) != set(&state.saved), "other changes"),
+        (row.folio != state.folio, "another folio"),
+        (
+            row.creation_seq != Some(state.creation_seq),
+            "another creation place",
+        ),
+        (row.provisional > 0, "provisional work on it"),
+        (row.summary != state.summary, "another summary"),
+    ]
+    .into_iter()
+    .find_map(|(differs, what)| differs.then_some(what))
+}
+
+/// What must hold of the relay's disk by itself.
+fn check_city(city: &City) -> Vec<Violation> {
+    let mut found = Vec::new();
+    check_log(city, &mut found);
+    check_folios(city, &mut found);
+    check_chains(city, &mut found);
+    let mut digests: BTreeMap<Scope, SetHash> = BTreeMap::new();
+    for state in city.docs.values() {
+        check_state(state, &mut found);
+        for scope in state.summary.scopes() {
+            let digest = digests.entry(scope).or_default();
+            digest.add(&state.doc, &state.summary.heads);
+        }
+    }
+    for (scope, kept) in &city.digests {
+        let fresh = digests.remove(scope).unwrap_or_default();
+        if fresh.digest() != kept.digest() {
+            let what = format!("the digest of {scope} is not that of its documents");
+            found.push(Violation {
+                checker: Checker::Digest,
+                what,
+            });
+        }
+    }
+    found
+}
+
+fn check_log(city: &City, found: &mut Vec<Violation>) {
+    let mut blame = |what: String| {
+        found.push(Violation {
+            checker: Checker::Log,
+            what,
+        });
+    };
+    let mut by_doc: BTreeMap<DocId, BTreeSet<Hash>> = BTreeMap::new();
+    for (place, logged) in (1..).zip(&city.log) {
+        if logged.row.seq != place {
+            blame(format!("row {} stands at place {place}", logged.row.seq));
+        }
+        if !by_doc
+            .entry(logged.row.doc)
+            .or_default()
+            .insert(logged.row.hash)
+        {
+            blame(format!("row {place} repeats a change"));
+        }
+    }
+    for state in city.docs.values() {
+        let changes = Document::load(&state.saved).map(|doc| doc.changes());
+        let changes = changes.unwrap_or_default();
+        let hashes: BTreeSet<Hash> = changes.iter().map(|made| made.hash).collect();
+        if by_doc.remove(&state.doc) != Some(hashes) {
+            blame(format!("{} is not what the log says", state.doc));
+        }
+    }
+    if !by_doc.is_empty() {
+        blame("the log speaks of documents that are not there".to_owned());
+    }
+}
+
+fn check_folios(city: &City, found: &mut Vec<Violation>) {
+    let folios = city.log.iter().filter_map(|logged| logged.row.folio);
+    let folios: Vec<u64> = folios.collect();
+    let petitions = city.docs.values();
+    let petitions = petitions.filter(|state| state.summary.doc_kind == DocKind::Petition);
+    let mut held: Vec<u64> = petitions.filter_map(|state| state.folio).collect();
+    held.sort_unstable();
+    let expected: Vec<u64> = (FIRST_FOLIO..).take(folios.len()).collect();
+    if folios != expected || held != expected {
+        found.push(Violation {
+            checker: Checker::Folios,
+            what: format!("folios {folios:?}"),
+        });
+    }
+}
+
+/// Every row came in an envelope of its device, signed, in one chain.
+fn check_chains(city: &City, found: &mut Vec<Violation>) {
+    let mut blame = |what: String| {
+        found.push(Violation {
+            checker: Checker::Cause,
+            what,
+        });
+    };
+    let mut last: Option<((manzana_engine::ids::DeviceId, u32), u64, Hash)> = None;
+    for ((device, incarnation, n), stored) in &city.envelopes {
+        let chain = (*device, *incarnation);
+        let (before, prev) = match last {
+            Some((other, n, hash)) if other == chain => (n, hash),
+            _ => (0, Hash([0; 32])),
+        };
+        last = Some((chain, *n, stored.hash));
+        let key = city.devices.get(device).map(|record| record.key);
+        let opened = codec::decode::<Envelope>(&stored.bytes).ok();
+        let whole = opened.zip(key).is_some_and(|(envelope, key)| {
+            envelope.open(&key).is_ok()
+                && envelope.context.prev == prev
+                && envelope.hash() == stored.hash
+        });
+        if !whole || *n != before + 1 {
+            blame(format!("envelope {n} of {device} is not of its chain"));
+        }
+    }
+    for logged in &city.log {
+        let stored = city.envelopes.get(&logged.place);
+        let body = stored.and_then(|stored| {
+            let envelope: Envelope = codec::decode(&stored.bytes).ok()?;
+            envelope.peek().ok()
+        });
+        let holds = body.is_some_and(|body| {
+            let mut entries = body.groups.iter().flatten();
+            entries.any(|entry| entry.change.as_slice() == logged.row.change.as_ref())
+        });
+        if !holds {
+            blame(format!("row {} came in no envelope", logged.row.seq));
+        }
+    }
+}
+
+/// The stored summary is the fold of the document, with its changes in another order too.
+fn check_state(state: &manzana_server::storage::DocState, found: &mut Vec<Violation>) {
+    let Ok(document) = Document::load(&state.saved) else {
+        found.push(Violation {
+            checker: Checker::State,
+            what: format!("{} does not open", state.doc),
+        });
+        return;
+    };
+    let mut again = Document::empty();
+    let mut waiting = document.changes();
+    while !waiting.is_empty() {
+        // Latest first, wherever that is possible: as far from the order of arrival as can be.
+        let next = waiting
+            .iter()
+            .rposition(|made| again.clone().apply(&made.bytes).is_ok());
+        let Some(next) = next else { break };
+        let made = waiting.remove(next);
+        let _ = again.apply(&made.bytes);
+    }
+    let folded = [document.summary(), again.summary()];
+    if folded
+        .iter()
+        .any(|summary| summary.as_ref() != Ok(&state.summary))
+    {
+        found.push(Violation {
+            checker: Checker::State,
+            what: format!("the summary of {} is not its fold", state.doc),
+        });
+    }
+}

@@ -1,0 +1,163 @@
+//! The knobs: every misery has a name, a unit and a reason. A seed turns about half of them off and
+//! gives the rest a strength of its own ("swarm testing": Groce et al. 2012), since a run where
+//! everything happens at once hides what only shows when little does.
+
+use super::dice::Dice;
+
+/// How much of what. Chances are per mille of a frame; weights are shares among the steps of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knobs {
+    /// Per mille of frames that vanish, in either direction, while the session goes on.
+    pub loss: u32,
+    /// Per mille of frames that come twice.
+    pub duplication: u32,
+    /// Per mille of frames that overtake the one before.
+    pub reorder: u32,
+    /// Rounds that a frame may be late, at most.
+    pub delay_rounds: u64,
+    /// Steps of a story.
+    pub steps: u32,
+    /// Weight: somebody captures a petition.
+    pub capture: u32,
+    /// Weight: somebody comments.
+    pub comment: u32,
+    /// Weight: somebody acts on one petition or several at once.
+    pub act: u32,
+    /// Weight: somebody corrects a field.
+    pub edit: u32,
+    /// Weight: somebody sends again what waits in "Por corregir".
+    pub resend: u32,
+    /// Weight: an operator acts at the console, on what the page showed some time ago.
+    pub desk: u32,
+    /// Weight: a phone finds the network.
+    pub connect: u32,
+    /// Weight: a connection is cut, with everything in flight.
+    pub cut: u32,
+    /// Weight: time passes and frames move.
+    pub run: u32,
+    /// Weight: a phone hands its unsent work to a neighbour's, which carries it.
+    pub hand_over: u32,
+    /// Weight: a petition that kills the gate's worker (quarantine).
+    pub poison: u32,
+    /// Weight: a phone's process dies at some write to come, before or after it.
+    pub phone_crash: u32,
+    /// Weight: the relay's process dies at some write to come, before or after it.
+    pub relay_crash: u32,
+    /// Weight: a phone's disk is full for some writes.
+    pub phone_full: u32,
+    /// Weight: the relay's disk is full for some writes.
+    pub relay_full: u32,
+    /// Weight: a phone's store is copied, to be put back some time.
+    pub backup: u32,
+    /// Weight: a phone's store is put back as it was copied.
+    pub restore: u32,
+    /// Weight: a phone is cloned; both go on with one key.
+    pub clone: u32,
+    /// Weight: a grant gets other scopes, also while packs stream.
+    pub regrant: u32,
+    /// Weight: a grant is revoked, with work in flight.
+    pub revoke: u32,
+    /// Weight: a phone's clock jumps, years at a time.
+    pub clock: u32,
+    /// Weight: some phones have no network for a while.
+    pub partition: u32,
+    /// Weight: a phone stays connected and reads nothing for a while.
+    pub stall: u32,
+}
+
+impl Knobs {
+    /// A city where nothing goes wrong: people work, networks come and go.
+    pub fn calm() -> Self {
+        Self {
+            loss: 0,
+            duplication: 0,
+            reorder: 0,
+            delay_rounds: 0,
+            steps: 80,
+            capture: 12,
+            comment: 14,
+            act: 14,
+            edit: 3,
+            resend: 3,
+            desk: 5,
+            connect: 18,
+            cut: 6,
+            run: 18,
+            hand_over: 0,
+            poison: 0,
+            phone_crash: 0,
+            relay_crash: 0,
+            phone_full: 0,
+            relay_full: 0,
+            backup: 0,
+            restore: 0,
+            clone: 0,
+            regrant: 0,
+            revoke: 0,
+            clock: 0,
+            partition: 0,
+            stall: 0,
+        }
+    }
+
+    /// The knobs of a seed.
+    pub fn swarm(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 0x6b6e_6f62);
+        let mut knobs = Self::calm();
+        knobs.steps = 40 + dice.below(140) as u32;
+        for (_, knob) in knobs.miseries() {
+            let most = if dice.chance(200) { 12 } else { 5 };
+            *knob = if dice.chance(500) {
+                0
+            } else {
+                1 + dice.below(most) as u32
+            };
+        }
+        for (chance, strength) in [
+            (&mut knobs.loss, 60),
+            (&mut knobs.duplication, 150),
+            (&mut knobs.reorder, 150),
+        ] {
+            if dice.chance(250) {
+                *chance = 1 + dice.below(strength) as u32;
+            }
+        }
+        if dice.chance(500) {
+            knobs.delay_rounds = 1 + dice.below(6);
+        }
+        if knobs.restore > 0 {
+            knobs.backup = knobs.backup.max(2);
+        }
+        knobs
+    }
+
+    /// The weights of what goes wrong, by name: what shrinking turns off.
+    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 14] {
+        [
+            ("hand_over", &mut self.hand_over),
+            ("poison", &mut self.poison),
+            ("phone_crash", &mut self.phone_crash),
+            ("relay_crash", &mut self.relay_crash),
+            ("phone_full", &mut self.phone_full),
+            ("relay_full", &mut self.relay_full),
+            ("backup", &mut self.backup),
+            ("restore", &mut self.restore),
+            ("clone", &mut self.clone),
+            ("regrant", &mut self.regrant),
+            ("revoke", &mut self.revoke),
+            ("clock", &mut self.clock),
+            ("partition", &mut self.partition),
+            ("stall", &mut self.stall),
+        ]
+    }
+
+    /// Whether frames come once, whole and in order while a session lasts, as TLS has it.
+    pub fn is_orderly(&self) -> bool {
+        self.loss == 0 && self.reorder == 0 && self.duplication == 0
+    }
+
+    /// Whether two stores may live under one key.
+    pub fn has_twins(&self) -> bool {
+        self.clone > 0 || self.restore > 0
+    }
+}

@@ -1,0 +1,676 @@
+//! The relay's storage in memory: everything of a commit or nothing of it, and a disk that can fail.
+//!
+//! It runs the conformance suite of [`RelayStore`] (`tests/tests/sim_store.rs`), so that what the
+//! simulator proves over it holds over SQLite. It searches nothing: the simulator's operators do not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::digest::SetHash;
+use manzana_engine::envelope::PartKind;
+use manzana_engine::grant::Scope;
+use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
+use manzana_engine::summary::DocKind;
+use manzana_engine::wire::PackedDoc;
+use manzana_server::storage::{
+    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
+    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+};
+
+use super::commit::{self, Misuse};
+use super::faults::{self, Faults, Side};
+use super::plant::Bug;
+
+/// Where an envelope stands: device, incarnation, place.
+pub type Place = (DeviceId, u32, u64);
+
+/// A stored envelope.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its hash.
+    pub hash: Hash,
+    /// Encoded, without parts.
+    pub bytes: Bytes,
+    /// The latest answers of its groups.
+    pub answers: Vec<Answer>,
+    /// When it came, among all others.
+    pub order: usize,
+}
+
+/// A row of the log with what only the storage knows of it.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// The row.
+    pub row: Arc<LogRow>,
+    /// The envelope that brought it.
+    pub place: Place,
+    /// City time of its commit.
+    pub time: i64,
+}
+
+/// A detached part.
+#[derive(Debug, Clone)]
+pub(super) struct StoredPart {
+    pub place: Place,
+    pub hash: Hash,
+    pub doc: DocId,
+    pub kind: PartKind,
+    pub bytes: Bytes,
+    pub masked_name: Option<String>,
+    pub live: bool,
+}
+
+/// Everything on the relay's disk.
+#[derive(Debug, Clone)]
+pub struct City {
+    /// Where the log stands.
+    pub head: Head,
+    /// The next folio.
+    pub next_folio: u64,
+    /// The log; place 1 first.
+    pub log: Vec<Logged>,
+    /// The documents.
+    pub docs: BTreeMap<DocId, Arc<DocState>>,
+    /// The envelopes.
+    pub envelopes: BTreeMap<Place, Arc<Stored>>,
+    /// The devices.
+    pub devices: BTreeMap<DeviceId, DeviceRecord>,
+    /// The digests of the scopes.
+    pub digests: BTreeMap<Scope, SetHash>,
+    pub(super) fates: BTreeMap<Hash, Option<Seq>>,
+    pub(super) actors: BTreeMap<Actor, (DeviceId, u32)>,
+    pub(super) chains: BTreeMap<(DeviceId, u32), ChainHead>,
+    pub(super) answers: BTreeMap<DeviceId, BTreeMap<u64, EnvelopeAnswer>>,
+    pub(super) numbers: BTreeMap<DeviceId, u64>,
+    pub(super) waiting: BTreeMap<Hash, BTreeSet<(Place, usize)>>,
+    pub(super) parts: Vec<StoredPart>,
+    invites: BTreeMap<Hash, Invite>,
+    users: BTreeMap<UserId, UserRow>,
+    sessions: BTreeMap<Hash, SessionRow>,
+    pub(super) act_keys: BTreeMap<(UserId, String), RecordId>,
+    settings: BTreeMap<String, Vec<u8>>,
+}
+
+impl City {
+    /// A city without people.
+    pub fn new(format: &CityFormat) -> Self {
+        let settings = [
+            (CityFormat::FIRST_FOLIO, format.first_folio.to_string()),
+            (CityFormat::FOLIO_PREFIX, format.folio_prefix.clone()),
+            (CityFormat::FOLIO_WIDTH, format.folio_width.to_string()),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.into_bytes()));
+        Self {
+            head: Head { epoch: 1, seq: 0 },
+            next_folio: format.first_folio,
+            log: Vec::new(),
+            docs: BTreeMap::new(),
+            envelopes: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            fates: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            parts: Vec::new(),
+            invites: BTreeMap::new(),
+            users: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            act_keys: BTreeMap::new(),
+            settings: settings.into(),
+        }
+    }
+
+    /// The scopes of a document after its last change at or before a place; none before its creation.
+    pub fn scopes_at(&self, doc: &DocId, place: Seq) -> Vec<Scope> {
+        let upto = usize::try_from(place).map_or(self.log.len(), |p| p.min(self.log.len()));
+        let rows = self.log[..upto].iter().rev();
+        let last = rows.map(|logged| &logged.row).find(|row| row.doc == *doc);
+        last.map_or(Vec::new(), |row| {
+            let stays = row.moves.iter().filter(|(_, step)| *step != Move::Leave);
+            stays.map(|(scope, _)| scope.clone()).collect()
+        })
+    }
+
+    fn answered(&self, place: &Place) -> Option<(Hash, Vec<Answer>)> {
+        let stored = self.envelopes.get(place)?;
+        Some((stored.hash, stored.answers.clone()))
+    }
+
+    fn waiting_for(&self, hashes: &[Hash]) -> Vec<WaitingGroup> {
+        let groups = hashes.iter().filter_map(|hash| self.waiting.get(hash));
+        let mut found = BTreeMap::new();
+        for (place, group) in groups.flatten() {
+            let stored = &self.envelopes[place];
+            let waits = WaitingGroup {
+                envelope: stored.bytes.clone(),
+                group: *group,
+            };
+            found.insert((stored.order, *group), waits);
+        }
+        found.into_values().collect()
+    }
+
+    fn log_after(&self, scopes: &[Scope], after: Seq, limit: usize) -> (Vec<LogRow>, Seq) {
+        if limit == 0 {
+            return (Vec::new(), after);
+        }
+        let mut rows: Vec<LogRow> = Vec::new();
+        for logged in &self.log {
+            let row = &logged.row;
+            let mine = row.moves.iter().filter(|(scope, _)| scopes.contains(scope));
+            let moves: Vec<_> = mine.cloned().collect();
+            if row.seq > after && !moves.is_empty() {
+                if rows.len() == limit {
+                    let last = rows.last().map_or(after, |row| row.seq);
+                    return (rows, last);
+                }
+                rows.push(LogRow {
+                    moves,
+                    ..LogRow::clone(row)
+                });
+            }
+        }
+        (rows, self.head.seq)
+    }
+
+    fn fill(&self, scope: &Scope, before: Seq, max_bytes: usize) -> (Vec<PackedDoc>, bool) {
+        let docs = self.docs.values();
+        let mut members: Vec<_> = docs
+            .filter(|state| state.creation_seq < before)
+            .filter(|state| state.summary.scopes().contains(scope))
+            .collect();
+        members.sort_by_key(|state| std::cmp::Reverse(state.creation_seq));
+        let mut packed = Vec::new();
+        let mut bytes = 0;
+        for state in members {
+            bytes += state.saved.len();
+            if bytes > max_bytes && !packed.is_empty() {
+                return (packed, false);
+            }
+            packed.push(PackedDoc {
+                doc: state.doc,
+                creation_seq: state.creation_seq,
+                folio: state.folio,
+                saved: state.saved.to_vec().into(),
+            });
+        }
+        (packed, true)
+    }
+
+    fn parts_of(&self, doc: &DocId, kind: PartKind) -> Vec<Bytes> {
+        let mut seen = BTreeSet::new();
+        let parts = self.parts.iter();
+        parts
+            .filter(|part| part.live && part.doc == *doc && part.kind == kind)
+            .filter(|part| seen.insert(part.hash))
+            .map(|part| part.bytes.clone())
+            .collect()
+    }
+}
+
+/// The relay's disk.
+#[derive(Debug)]
+pub struct RelayDisk {
+    /// What processes see.
+    pub city: City,
+    /// What is planned against it.
+    pub faults: Faults,
+    bug: Option<Bug>,
+    /// What a power cut leaves, where a bug keeps it behind.
+    behind: Option<City>,
+    commits: u64,
+}
+
+/// The relay's storage; clones share the disk.
+#[derive(Debug, Clone)]
+pub struct MemoryStore(Arc<Mutex<RelayDisk>>);
+
+impl MemoryStore {
+    /// The storage of a new city.
+    pub fn new(format: &CityFormat, bug: Option<Bug>) -> Self {
+        let disk = RelayDisk {
+            city: City::new(format),
+            faults: Faults::default(),
+            bug,
+            behind: None,
+            commits: 0,
+        };
+        Self(Arc::new(Mutex::new(disk)))
+    }
+
+    fn disk(&self) -> MutexGuard<'_, RelayDisk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the disk.
+    pub fn look<T>(&self, look: impl FnOnce(&City) -> T) -> T {
+        look(&self.disk().city)
+    }
+
+    /// Plans.
+    pub fn plan<T>(&self, plan: impl FnOnce(&mut Faults) -> T) -> T {
+        plan(&mut self.disk().faults)
+    }
+
+    /// The process is gone, wherever it stood: the next one finds what the disk really has.
+    pub fn power_cut(&self) {
+        let mut disk = self.disk();
+        if let Some(behind) = disk.behind.take() {
+            disk.city = behind;
+        }
+        disk.faults.revive();
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&City) -> T) -> Result<T> {
+        let disk = self.disk();
+        if disk.faults.is_dead() {
+            return Err(died());
+        }
+        Ok(read(&disk.city))
+    }
+
+    /// One transaction: what fails leaves nothing.
+    fn write<T>(&self, write: impl FnOnce(&mut City) -> Result<T>) -> Result<T> {
+        let mut disk = self.disk();
+        let side = match disk.faults.write() {
+            faults::Fate::Done => None,
+            faults::Fate::Full => return Err(StorageError::Full),
+            faults::Fate::Dies(side) => Some(side),
+            faults::Fate::Dead => return Err(died()),
+        };
+        if side == Some(Side::Before) {
+            return Err(died());
+        }
+        let mut city = disk.city.clone();
+        let done = write(&mut city)?;
+        let before = std::mem::replace(&mut disk.city, city);
+        disk.settle(before);
+        match side {
+            Some(_) => Err(died()),
+            None => Ok(done),
+        }
+    }
+}
+
+impl RelayDisk {
+    fn settle(&mut self, before: City) {
+        self.commits += 1;
+        if self.bug == Some(Bug::SignsBeforeTheCommit) && !self.commits.is_multiple_of(8) {
+            self.behind.get_or_insert(before);
+        } else {
+            self.behind = None;
+        }
+    }
+}
+
+/// The process died.
+#[derive(Debug, thiserror::Error)]
+#[error("the process died")]
+struct Died;
+
+fn died() -> StorageError {
+    StorageError::Backend(Box::new(Died))
+}
+
+/// Takes moves out of rows as a bug would.
+fn spoil(bug: Option<Bug>, row: &LogRow) -> Option<LogRow> {
+    let mut row = row.clone();
+    match bug {
+        Some(Bug::LeavesOutALeave) => row.moves.retain(|(_, step)| *step != Move::Leave),
+        Some(Bug::SkipsAStepOfThePosition) if row.seq.is_multiple_of(5) => row.moves.clear(),
+        _ => return None,
+    }
+    Some(row)
+}
+
+#[async_trait]
+impl RelayStore for MemoryStore {
+    async fn head(&self) -> Result<Head> {
+        self.read(|city| city.head)
+    }
+
+    async fn commit_batch(&self, batch: CommitBatch) -> Result<Committed> {
+        let (bug, turn) = {
+            let disk = self.disk();
+            (disk.bug, disk.commits)
+        };
+        let mut committed = self.write(|city| {
+            let before = (bug == Some(Bug::DropsAnAcknowledged) && turn.is_multiple_of(7))
+                .then(|| city.clone());
+            if bug == Some(Bug::SkipsAFolio) && turn.is_multiple_of(7) {
+                city.next_folio += 1;
+            }
+            let committed = commit::commit(city, &batch)?;
+            if let Some(before) = before {
+                *city = before;
+            }
+            Ok(committed)
+        })?;
+        for row in &mut committed.rows {
+            if let Some(spoilt) = spoil(bug, row) {
+                *row = Arc::new(spoilt);
+            }
+        }
+        Ok(committed)
+    }
+
+    async fn docs(&self, ids: &[DocId]) -> Result<BTreeMap<DocId, DocState>> {
+        self.read(|city| {
+            let found = ids.iter().filter_map(|id| city.docs.get(id));
+            found
+                .map(|state| (state.doc, DocState::clone(state)))
+                .collect()
+        })
+    }
+
+    async fn chain(&self, device: &DeviceId, incarnation: u32) -> Result<ChainHead> {
+        self.read(|city| city.chains.get(&(*device, incarnation)).copied())
+            .map(Option::unwrap_or_default)
+    }
+
+    async fn envelope_hash(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<Hash>> {
+        self.read(|city| Some(city.answered(&(*device, incarnation, n))?.0))
+    }
+
+    async fn envelope_answers(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Option<(Hash, Vec<Answer>)>> {
+        self.read(|city| city.answered(&(*device, incarnation, n)))
+    }
+
+    async fn fates(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Fate>> {
+        self.read(|city| {
+            let known = hashes
+                .iter()
+                .filter_map(|hash| Some((hash, city.fates.get(hash)?)));
+            known
+                .map(|(hash, seq)| (*hash, seq.map_or(Fate::Dead, |_| Fate::Accepted)))
+                .collect()
+        })
+    }
+
+    async fn bury(&self, hashes: &[Hash]) -> Result<()> {
+        self.write(|city| {
+            hashes.iter().for_each(|hash| {
+                city.fates.entry(*hash).or_insert(None);
+            });
+            Ok(())
+        })
+    }
+
+    async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>> {
+        self.read(|city| {
+            let known = actors
+                .iter()
+                .filter_map(|actor| Some((*actor, *city.actors.get(actor)?)));
+            known.collect()
+        })
+    }
+
+    async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>> {
+        self.read(|city| city.waiting_for(hashes))
+    }
+
+    async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {
+        self.read(|city| {
+            let groups = city.waiting.values().flatten();
+            let mine: BTreeSet<_> = groups.filter(|(place, _)| place.0 == *device).collect();
+            mine.len()
+        })
+    }
+
+    async fn answers_after(
+        &self,
+        device: &DeviceId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeAnswer>> {
+        self.read(|city| {
+            let all = city.answers.get(device).into_iter().flatten();
+            let later = all.filter(|(no, _)| **no > after).take(limit);
+            later.map(|(_, answer)| answer.clone()).collect()
+        })
+    }
+
+    async fn answers_seen(&self, device: &DeviceId, up_to: u64) -> Result<()> {
+        self.write(|city| {
+            if let Some(answers) = city.answers.get_mut(device) {
+                answers.retain(|no, _| *no > up_to);
+            }
+            Ok(())
+        })
+    }
+
+    async fn log_after(
+        &self,
+        scopes: &[Scope],
+        after: Seq,
+        limit: usize,
+    ) -> Result<(Vec<LogRow>, Seq)> {
+        let bug = self.disk().bug;
+        let (mut rows, to) = self.read(|city| city.log_after(scopes, after, limit))?;
+        for row in &mut rows {
+            if let Some(spoilt) = spoil(bug, row) {
+                *row = spoilt;
+            }
+        }
+        Ok((rows, to))
+    }
+
+    async fn fill(
+        &self,
+        scope: &Scope,
+        before: Seq,
+        max_bytes: usize,
+    ) -> Result<(Vec<PackedDoc>, bool)> {
+        self.read(|city| city.fill(scope, before, max_bytes))
+    }
+
+    async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)> {
+        self.read(|city| {
+            let digest = |scope| city.digests.get(scope).cloned().unwrap_or_default();
+            let all = scopes
+                .iter()
+                .map(|scope| (scope.clone(), digest(scope).digest()));
+            (city.head.seq, all.collect())
+        })
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>> {
+        self.read(|city| {
+            let before = filter.before.unwrap_or(Seq::MAX);
+            let mut rows: Vec<DocState> = city
+                .docs
+                .values()
+                .filter(|state| state.summary.doc_kind == DocKind::Petition)
+                .filter(|state| state.creation_seq < before)
+                .map(|state| without_bytes(state))
+                .collect();
+            rows.sort_by_key(|state| std::cmp::Reverse(state.creation_seq));
+            rows.truncate(filter.limit);
+            rows
+        })
+    }
+
+    async fn catalogs(&self) -> Result<Vec<DocState>> {
+        self.read(|city| {
+            let docs = city.docs.values().map(|state| DocState::clone(state));
+            docs.filter(|state| state.summary.doc_kind == DocKind::Catalog)
+                .collect()
+        })
+    }
+
+    async fn changed_since(&self, after: Seq, limit: usize) -> Result<Vec<DocState>> {
+        self.read(|city| {
+            let docs = city.docs.values();
+            let mut rows: Vec<DocState> = docs
+                .filter(|state| state.last_seq > after)
+                .map(|state| without_bytes(state))
+                .collect();
+            rows.sort_by_key(|state| state.last_seq);
+            rows.truncate(limit);
+            rows
+        })
+    }
+
+    async fn parts(&self, doc: &DocId, kind: PartKind) -> Result<Vec<Bytes>> {
+        self.read(|city| city.parts_of(doc, kind))
+    }
+
+    async fn accepted_times(&self, doc: &DocId) -> Result<BTreeMap<Hash, i64>> {
+        self.read(|city| {
+            let rows = city.log.iter().filter(|logged| logged.row.doc == *doc);
+            rows.map(|logged| (logged.row.hash, logged.time)).collect()
+        })
+    }
+
+    async fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>> {
+        self.read(|city| city.devices.get(id).cloned())
+    }
+
+    async fn desk_of(&self, user: UserId) -> Result<Option<DeviceRecord>> {
+        self.read(|city| {
+            let mut devices = city.devices.values();
+            devices
+                .find(|device| device.user == user && device.desk_seed.is_some())
+                .cloned()
+        })
+    }
+
+    async fn put_device(&self, device: &DeviceRecord) -> Result<()> {
+        self.write(|city| {
+            let twin =
+                |other: &DeviceRecord| other.id != device.id && other.id.tag() == device.id.tag();
+            if city.devices.values().any(twin) {
+                return Err(StorageError::Exists);
+            }
+            city.devices.insert(device.id, device.clone());
+            Ok(())
+        })
+    }
+
+    async fn revoke_device(&self, id: &DeviceId, at: i64) -> Result<()> {
+        self.write(|city| {
+            let device = city.devices.get_mut(id).ok_or(StorageError::Missing)?;
+            device.revoked_at.get_or_insert(at);
+            Ok(())
+        })
+    }
+
+    async fn put_invite(&self, invite: &Invite) -> Result<()> {
+        self.write(|city| {
+            if city.invites.contains_key(&invite.code_hash) {
+                return Err(StorageError::Exists);
+            }
+            city.invites.insert(invite.code_hash, invite.clone());
+            Ok(())
+        })
+    }
+
+    async fn take_invite(&self, code_hash: &Hash, now: i64) -> Result<Invite> {
+        self.write(|city| {
+            let good = city.invites.get(code_hash);
+            if good.is_none_or(|invite| invite.expires < now) {
+                return Err(StorageError::Missing);
+            }
+            city.invites.remove(code_hash).ok_or(StorageError::Missing)
+        })
+    }
+
+    async fn add_user(&self, user: &UserRow) -> Result<UserId> {
+        self.write(|city| {
+            if city.users.values().any(|other| other.name == user.name) {
+                return Err(StorageError::Exists);
+            }
+            let id = city.users.keys().last().copied().unwrap_or_default() + 1;
+            let row = UserRow { id, ..user.clone() };
+            city.users.insert(id, row);
+            Ok(id)
+        })
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<UserRow>> {
+        self.read(|city| city.users.values().find(|user| user.name == name).cloned())
+    }
+
+    async fn users(&self, ids: &[UserId]) -> Result<BTreeMap<UserId, UserRow>> {
+        self.read(|city| {
+            let found = ids
+                .iter()
+                .filter_map(|id| Some((*id, city.users.get(id)?.clone())));
+            found.collect()
+        })
+    }
+
+    async fn put_session(&self, session: &SessionRow) -> Result<()> {
+        self.write(|city| {
+            city.sessions.insert(session.token_hash, session.clone());
+            Ok(())
+        })
+    }
+
+    async fn session(&self, token_hash: &Hash) -> Result<Option<SessionRow>> {
+        self.read(|city| city.sessions.get(token_hash).cloned())
+    }
+
+    async fn delete_sessions_before(&self, used_at: i64) -> Result<()> {
+        self.write(|city| {
+            city.sessions
+                .retain(|_, session| session.used_at >= used_at);
+            Ok(())
+        })
+    }
+
+    async fn delete_session(&self, token_hash: &Hash) -> Result<()> {
+        self.write(|city| {
+            city.sessions.remove(token_hash);
+            Ok(())
+        })
+    }
+
+    async fn act_key(&self, user: UserId, key: &str) -> Result<Option<RecordId>> {
+        let forgets = self.disk().bug == Some(Bug::ActsTwice);
+        self.read(|city| {
+            let done = city.act_keys.get(&(user, key.to_owned())).copied();
+            done.filter(|_| !forgets)
+        })
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.read(|city| city.settings.get(name).cloned())
+    }
+
+    async fn put_setting(&self, name: &str, value: &[u8]) -> Result<()> {
+        self.write(|city| {
+            city.settings.insert(name.to_owned(), value.to_vec());
+            Ok(())
+        })
+    }
+}
+
+fn without_bytes(state: &DocState) -> DocState {
+    DocState {
+        saved: Bytes::new(),
+        ..state.clone()
+    }
+}
+
+impl From<Misuse> for StorageError {
+    fn from(misuse: Misuse) -> Self {
+        Self::Backend(Box::new(misuse))
+    }
+}
