@@ -13,7 +13,7 @@ use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::GrantBody;
-use manzana_engine::ids::{DocId, Seq};
+use manzana_engine::ids::{DeviceId, DocId, Seq};
 use manzana_engine::limits::SEGMENT_BYTES;
 use manzana_engine::relay::{Ask, LogRowView, Need, Session, pack_segment};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
@@ -119,10 +119,7 @@ impl<'r, W: Socket> Driver<'r, W> {
             .grant
             .open(&relay.keys.root().public())
             .map_err(|_| StorageError::Damaged)?;
-        relay
-            .store
-            .answers_seen(&record.id, hello.answers_seen)
-            .await?;
+        forget_answers(relay, &record.id, hello.answers_seen).await;
         let begun = Session::begin(
             hello,
             record.grant.clone(),
@@ -237,10 +234,7 @@ impl<'r, W: Socket> Driver<'r, W> {
             Ask::Submit(envelope) => self.submit(envelope, true, replies).await,
             Ask::Carry(envelope) => self.submit(envelope, false, replies).await,
             Ask::Seen(answers) => {
-                self.relay
-                    .store
-                    .answers_seen(&self.session.device(), answers)
-                    .await?;
+                forget_answers(self.relay, &self.session.device(), answers).await;
             }
             Ask::Want(doc) => {
                 let frame = self.whole(doc).await?;
@@ -446,6 +440,14 @@ impl<'r, W: Socket> Driver<'r, W> {
             tokio::time::timeout(WRITE, self.sink.send(message)).await,
             Ok(Ok(()))
         )
+    }
+}
+
+/// Lets go of answers that a device has. Where that fails they are told again, and the session goes on: a
+/// relay without room still serves those who read.
+async fn forget_answers(relay: &Relay, device: &DeviceId, up_to: u64) {
+    if let Err(error) = relay.store.answers_seen(device, up_to).await {
+        tracing::warn!(%device, %error, "answers that a device has could not be let go");
     }
 }
 

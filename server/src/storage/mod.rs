@@ -445,6 +445,9 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>>;
     /// Groups waiting for any of these changes.
     async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>>;
+    /// Changes whose fate is known and that groups wait for all the same, at most `limit`: the relay died,
+    /// or had no room, after it took in the one and before it judged the other.
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>>;
     /// Groups that a device has waiting (bounded per device).
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize>;
     /// All that the intake needs to know of a batch. A backend answers it in one read: each of these

@@ -167,8 +167,10 @@ impl World {
                     Answer::Refused {
                         rule: rule @ (Rule::ForeignActor | Rule::BadSequence),
                         ..
-                    } if !self.knobs.has_twins() => {
-                        let what = format!("{rule:?} for phone {i}, which has no twin");
+                    } if !self.knobs.has_blind_twins() => {
+                        let what = format!(
+                            "{rule:?} for phone {i}, which has no twin that writes its chain"
+                        );
                         self.blame(Checker::Clash, what);
                     }
                     _ => {}

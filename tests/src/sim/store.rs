@@ -318,6 +318,19 @@ fn died() -> StorageError {
     StorageError::Backend(Box::new(Died))
 }
 
+/// The chain has it and its answers are told; the log and the documents know nothing of it.
+fn forgotten(city: &mut City, before: City, committed: Committed) -> Committed {
+    let after = std::mem::replace(city, before);
+    city.chains = after.chains;
+    city.envelopes = after.envelopes;
+    city.answers = after.answers;
+    city.numbers = after.numbers;
+    Committed {
+        answers: committed.answers,
+        ..Committed::default()
+    }
+}
+
 /// Takes moves out of rows as a bug would.
 fn spoil(bug: Option<Bug>, row: &LogRow) -> Option<LogRow> {
     let mut row = row.clone();
@@ -347,10 +360,10 @@ impl RelayStore for MemoryStore {
                 city.next_folio += 1;
             }
             let committed = commit::commit(city, &batch)?;
-            if let Some(before) = before {
-                *city = before;
+            match before {
+                Some(before) => Ok(forgotten(city, before, committed)),
+                None => Ok(committed),
             }
-            Ok(committed)
         })?;
         for row in &mut committed.rows {
             if let Some(spoilt) = spoil(bug, row) {
@@ -423,6 +436,16 @@ impl RelayStore for MemoryStore {
 
     async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>> {
         self.read(|city| city.waiting_for(hashes))
+    }
+
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>> {
+        self.read(|city| {
+            let waited_for = city
+                .waiting
+                .keys()
+                .filter(|dep| city.fates.contains_key(dep));
+            waited_for.copied().take(limit).collect()
+        })
     }
 
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {

@@ -38,6 +38,7 @@ pub use sync::{ProtocolError, Surroundings};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
+use crate::digest::SignedDigest;
 use crate::document::DocumentError;
 use crate::grant::{Role, Scope};
 use crate::ids::DocId;
@@ -133,6 +134,8 @@ struct Session {
     queue: Vec<Up>,
     /// Documents asked for whole and not answered yet.
     wanted: BTreeSet<DocId>,
+    /// Digests that came while documents were asked for: compared once those have come.
+    undecided: BTreeMap<Scope, SignedDigest>,
     /// Answers acknowledged in this session.
     acknowledged: u64,
 }

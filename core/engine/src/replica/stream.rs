@@ -101,6 +101,13 @@ impl<S: ReplicaStore> Replica<S> {
         }
         let finished = staged.finish();
         self.commit(finished)?;
+        if self.meta()?.missing.is_empty() {
+            for digest in core::mem::take(&mut self.session.undecided).into_values() {
+                if let Err(error) = self.compare(&digest)? {
+                    return Ok(Err(error));
+                }
+            }
+        }
         Ok(Ok(()))
     }
 
@@ -113,12 +120,15 @@ impl<S: ReplicaStore> Replica<S> {
         let Some(body) = digest.open(&meta.relay_key) else {
             return Ok(Err(ProtocolError::Unverified));
         };
+        if !meta.missing.is_empty() {
+            // What was asked for whole is on its way: it is not missing, but something else may be.
+            self.session.undecided.insert(body.scope, digest.clone());
+            return Ok(Ok(()));
+        }
         let position = &meta.position;
         let here = body.epoch == position.epoch
             && body.seq == position.seq
             && meta.ahead <= position.seq
-            // What was asked for whole is on its way: it is not missing.
-            && meta.missing.is_empty()
             && position.scopes.contains(&body.scope);
         let mut staged = self.stage()?;
         staged.meta.city_head = staged.meta.city_head.max(body.seq);

@@ -198,6 +198,10 @@ impl RelayStore for SqliteStore {
             .await
     }
 
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>> {
+        self.readers.read(move |r| read::ripe(&r.conn, limit)).await
+    }
+
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {
         let device = *device;
         self.readers

@@ -201,6 +201,14 @@ pub(super) fn waiting_for(conn: &Connection, hashes: &[Hash]) -> Result<Vec<Wait
     Ok(groups.into_values().collect())
 }
 
+pub(super) fn ripe(conn: &Connection, limit: usize) -> Result<Vec<Hash>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT DISTINCT dep FROM waiting JOIN fates ON fates.hash = waiting.dep LIMIT ?1",
+    )?;
+    let rows = statement.query_map([count(limit)], |row| id(row, 0, Hash::from_slice))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub(super) fn waiting_count(conn: &Connection, device: &DeviceId) -> Result<usize> {
     let groups: u32 = conn
         .prepare_cached(
