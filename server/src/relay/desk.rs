@@ -66,6 +66,9 @@ impl Relay {
             });
         }
         let _ = self.commits.send(Arc::new(self.live.hold(&committed)));
+        if self.rows.receiver_count() == 0 {
+            return; // No console is open; one that opens reads from the storage first.
+        }
         let mut docs: Vec<&Arc<DocState>> = committed
             .docs
             .iter()

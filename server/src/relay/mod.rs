@@ -19,6 +19,7 @@ mod nonce;
 mod pace;
 mod packs;
 mod session;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
