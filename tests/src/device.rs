@@ -107,6 +107,11 @@ impl Device {
             street: Some("Av. Ignacio Zaragoza 410".to_owned()),
             ..NewPetition::default()
         };
+        self.capture_form(petition)
+    }
+
+    /// Captures this petition.
+    pub fn capture_form(&mut self, petition: NewPetition) -> DocId {
         let saved = self.replica.capture(petition, None, NOW, &mut self.random);
         saved.expect("captured").docs[0]
     }

@@ -1,7 +1,8 @@
 //! A device's process: `manzana phone` on a folder of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +10,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tokio::sync::mpsc;
 
-use crate::relay::{City, Ran, manzana, run};
+use crate::disk::SmallDisk;
+use crate::relay::{City, Ran, binary, program, run};
 use crate::wait::{in_time, until};
 
 /// Lines of a watch that a test may leave unread.
@@ -21,6 +23,7 @@ const MOMENT: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub struct Phone {
     home: PathBuf,
+    disk: Option<Arc<SmallDisk>>,
 }
 
 impl Phone {
@@ -33,9 +36,34 @@ impl Phone {
     pub async fn enrol_with(city: &City, name: &str, invitation: &str) -> Self {
         let phone = Self {
             home: city.path(&format!("phone-{name}")),
+            disk: None,
         };
         phone.ok(&["enrol", invitation]).await;
         phone
+    }
+
+    /// [`Phone::enrol_with`] on a disk of its own, which can be full.
+    pub async fn enrol_on_small_disk(city: &City, name: &str, invitation: &str) -> Self {
+        let home = city.path(&format!("phone-{name}"));
+        let disk = Some(Arc::new(SmallDisk::at(&home)));
+        let phone = Self { home, disk };
+        phone.ok(&["enrol", invitation]).await;
+        phone
+    }
+
+    /// The disk of [`Phone::enrol_on_small_disk`].
+    pub fn disk(&self) -> Option<&Arc<SmallDisk>> {
+        self.disk.as_ref()
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Its replica.
+    pub fn replica(&self) -> PathBuf {
+        self.home.join("replica.db")
     }
 
     /// A copy of the whole folder, byte by byte, as a backup put on another phone makes it.
@@ -45,11 +73,11 @@ impl Phone {
         for file in std::fs::read_dir(&self.home).expect("a folder").flatten() {
             std::fs::copy(file.path(), home.join(file.file_name())).expect("copied");
         }
-        Self { home }
+        Self { home, disk: None }
     }
 
     fn command(&self, args: &[&str]) -> tokio::process::Command {
-        let mut command = manzana();
+        let mut command = program(&binary(), self.disk.as_deref());
         command
             .arg("phone")
             .arg("--home")

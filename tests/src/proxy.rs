@@ -20,6 +20,11 @@ pub enum Weather {
     Slow(Duration),
     /// Bytes to the relay pass; what comes back is swallowed.
     Deaf,
+    /// What the relay says passes; nothing is taken from the device, whose buffers fill.
+    Mute,
+    /// A connection is cut once so many more bytes have passed in either direction: in the middle of
+    /// whatever they were.
+    CutAfter(usize),
     /// Connections are cut and new ones are closed at once.
     Down,
 }
@@ -38,6 +43,7 @@ struct Counts {
     up: AtomicU64,
     down: AtomicU64,
     swallowed: AtomicU64,
+    cuts: AtomicU64,
 }
 
 impl Proxy {
@@ -80,6 +86,11 @@ impl Proxy {
     pub fn swallowed(&self) -> u64 {
         self.passed.swallowed.load(Ordering::SeqCst)
     }
+
+    /// Connections that the weather cut, and those that it did not let come to be.
+    pub fn cuts(&self) -> u64 {
+        self.passed.cuts.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -97,6 +108,7 @@ async fn accept(
 ) {
     while let Ok((device, _)) = listener.accept().await {
         if *weather.borrow() == Weather::Down {
+            passed.cuts.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         tokio::spawn(join(device, target, weather.clone(), Arc::clone(&passed)));
@@ -116,28 +128,35 @@ async fn join(
     let (from_device, to_device) = device.into_split();
     let (from_relay, to_relay) = relay.into_split();
     let mut looks = weather.clone();
-    tokio::select! {
-        () = pass(from_device, to_relay, weather.clone(), &passed, true) => {}
-        () = pass(from_relay, to_device, weather, &passed, false) => {}
-        _ = looks.wait_for(|now| *now == Weather::Down) => {}
-    }
+    let cut = tokio::select! {
+        cut = pass(from_device, to_relay, weather.clone(), &passed, true) => cut,
+        cut = pass(from_relay, to_device, weather, &passed, false) => cut,
+        _ = looks.wait_for(|now| *now == Weather::Down) => true,
+    };
+    passed.cuts.fetch_add(u64::from(cut), Ordering::SeqCst);
 }
 
+/// Passes bytes on until either end is done (`false`) or the weather cuts the connection.
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    weather: watch::Receiver<Weather>,
+    mut weather: watch::Receiver<Weather>,
     passed: &Counts,
     upward: bool,
-) {
+) -> bool {
     let mut buffer = vec![0; 16 << 10];
+    // What passed since the weather was first seen to be `CutAfter`.
+    let mut under = 0;
     loop {
+        if upward && weather.wait_for(|now| *now != Weather::Mute).await.is_err() {
+            return false;
+        }
         let piece = match *weather.borrow() {
             Weather::Slow(_) => &mut buffer[..1 << 10],
             _ => &mut buffer[..],
         };
         let Ok(read @ 1..) = from.read(piece).await else {
-            return;
+            return false;
         };
         let now = *weather.borrow();
         if let Weather::Slow(wait) = now {
@@ -147,10 +166,21 @@ async fn pass(
             passed.swallowed.fetch_add(read as u64, Ordering::SeqCst);
             continue;
         }
+        let mut bytes = &buffer[..read];
+        under = match now {
+            Weather::CutAfter(limit) => {
+                bytes = &bytes[..read.min(limit.saturating_sub(under))];
+                under + bytes.len()
+            }
+            _ => 0,
+        };
         let count = if upward { &passed.up } else { &passed.down };
-        count.fetch_add(read as u64, Ordering::SeqCst);
-        if to.write_all(&buffer[..read]).await.is_err() {
-            return;
+        count.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        if to.write_all(bytes).await.is_err() {
+            return false;
+        }
+        if bytes.len() < read {
+            return true;
         }
     }
 }

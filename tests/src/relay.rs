@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::disk::SmallDisk;
 use crate::wait::{in_time, until};
 
 /// Lines of the relay's log that a failing test shows.
@@ -38,7 +39,19 @@ pub fn binary() -> PathBuf {
 
 /// A command of the binary under test, free of the caller's own configuration.
 pub fn manzana() -> Command {
-    let mut command = Command::new(binary());
+    program(&binary(), None)
+}
+
+/// A command of this program, which works on this disk.
+pub fn program(path: &Path, disk: Option<&SmallDisk>) -> Command {
+    let mut command = match disk.map(SmallDisk::starter) {
+        Some([first, rest @ ..]) => {
+            let mut starter = Command::new(first);
+            starter.args(rest).arg(path);
+            starter
+        }
+        _ => Command::new(path),
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MANZANA_") {
             command.env_remove(name);
@@ -77,11 +90,14 @@ pub async fn run(command: &mut Command) -> Ran {
 /// One city in a temporary folder.
 #[derive(Debug)]
 pub struct City {
+    // In this order: the relay lets go of the disk before the folder goes.
+    relay: Option<Running>,
+    disk: Option<SmallDisk>,
     dir: TempDir,
     sync: SocketAddr,
     console: SocketAddr,
-    relay: Option<Running>,
     settings: Vec<(String, String)>,
+    errors: Log,
 }
 
 #[derive(Debug)]
@@ -117,18 +133,30 @@ impl City {
 
     /// [`City::start`] with more `MANZANA_*` settings, named without the prefix.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::begin(settings, false).await
+    }
+
+    /// [`City::start`] with the data folder on a disk of its own, which can be full.
+    pub async fn start_on_small_disk() -> Self {
+        Self::begin(&[], true).await
+    }
+
+    async fn begin(settings: &[(&str, &str)], small_disk: bool) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = settings
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         let dir = tempfile::tempdir().expect("a temporary folder");
+        let disk = small_disk.then(|| SmallDisk::at(&dir.path().join("data")));
         let mut city = Self {
+            relay: None,
+            disk,
             dir,
             sync: any,
             console: any,
-            relay: None,
             settings,
+            errors: Log::default(),
         };
         city.restart().await;
         city
@@ -168,11 +196,42 @@ impl City {
     pub async fn restart(&mut self) {
         assert!(self.relay.is_none(), "it runs already");
         // A port that was free a moment ago may be somebody's outgoing one for a moment.
-        let running = until("the relay serves", async || self.try_start().await).await;
-        self.relay = Some(running);
+        let running = until("the relay serves", async || {
+            self.try_start().await.unwrap_or_else(|log| {
+                assert!(
+                    log.contains("port is taken"),
+                    "the relay does not start:\n{log}"
+                );
+                None
+            })
+        });
+        self.relay = Some(running.await);
     }
 
-    async fn try_start(&mut self) -> Option<Running> {
+    /// Starts the relay, unless it cannot now.
+    ///
+    /// # Errors
+    /// Its log, when it ended by itself.
+    pub async fn try_restart(&mut self) -> Result<(), String> {
+        assert!(self.relay.is_none(), "it runs already");
+        self.relay = self.try_start().await?;
+        Ok(())
+    }
+
+    /// What the relays of this city have told of as errors: the last of them.
+    pub fn errors(&self) -> String {
+        self.errors.text()
+    }
+
+    /// The disk of [`City::start_on_small_disk`].
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("a small disk")
+    }
+
+    async fn try_start(&mut self) -> Result<Option<Running>, String> {
         let mut child = self
             .command("serve")
             .env("MANZANA_LOG__FORMAT", "json")
@@ -181,30 +240,28 @@ impl City {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let mut lines = BufReader::new(child.stderr.take()?).lines();
+        let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
         let log = Log::default();
         while let Ok(Some(line)) = lines.next_line().await {
             log.push(line.clone());
             let record: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if record["message"] == "serving" {
-                let address = |name: &str| record[name].as_str()?.parse().ok();
-                self.sync = address("devices")?;
-                self.console = address("console")?;
-                let rest = log.clone();
+                let address = |name: &str| record[name].as_str().and_then(|text| text.parse().ok());
+                self.sync = address("devices").expect("an address");
+                self.console = address("console").expect("an address");
+                let (rest, errors) = (log.clone(), self.errors.clone());
                 tokio::spawn(async move {
                     while let Ok(Some(line)) = lines.next_line().await {
+                        if line.contains(r#""level":"ERROR""#) {
+                            errors.push(line.clone());
+                        }
                         rest.push(line);
                     }
                 });
-                return Some(Running { child, log });
+                return Ok(Some(Running { child, log }));
             }
         }
-        assert!(
-            log.text().contains("port is taken"),
-            "the relay does not start:\n{}",
-            log.text()
-        );
-        None
+        Err(log.text())
     }
 
     /// Kills the relay as a power cut would: no goodbye, nothing flushed.
@@ -246,7 +303,7 @@ impl City {
 
     /// A command of this city's administration.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = manzana();
+        let mut command = program(&binary(), self.disk.as_ref());
         command.arg(name).env("MANZANA_DATA_DIR", self.data_dir());
         command.envs(
             self.settings

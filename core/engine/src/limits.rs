@@ -45,10 +45,14 @@ pub const FRAME_BYTES: usize = 1 << 20;
 /// Most operations in a document.
 pub const DOC_OPS: u64 = 20_000;
 
+/// Longest summary row that a device takes from outside, bytes: a title and three lines of a street at
+/// [`TEXT_BYTES`] each, and as much again of names. A longer one is derived from its document.
+pub const SUMMARY_BYTES: usize = 128 << 10;
+
 /// Most changes in a document.
 pub const DOC_CHANGES: usize = 2_000;
 
-/// Largest saved document, bytes.
+/// Largest saved document, bytes. Packs, enters and wholes bring none that is larger.
 pub const DOC_BYTES: usize = 512 << 10;
 
 /// Most actors in a document.

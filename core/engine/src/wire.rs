@@ -148,9 +148,13 @@ pub struct PackedDoc {
     /// Its folio.
     #[n(2)]
     pub folio: Option<u64>,
-    /// `save_nocompress` of it.
+    /// `save_nocompress` of it; at most [`crate::limits::DOC_BYTES`].
     #[n(3)]
     pub saved: ByteVec,
+    /// Its row as the relay keeps it, an encoded [`crate::summary::Summary`]: with it a device stores
+    /// the document unopened. Read it with [`crate::summary::Summary::from_outside`].
+    #[n(4)]
+    pub summary: ByteVec,
 }
 
 /// One accepted change on its way down.

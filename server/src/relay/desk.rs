@@ -65,7 +65,7 @@ impl Relay {
                 news
             });
         }
-        let _ = self.commits.send(Arc::clone(&committed));
+        let _ = self.commits.send(Arc::new(self.live.hold(&committed)));
         let mut docs: Vec<&Arc<DocState>> = committed
             .docs
             .iter()

@@ -26,6 +26,9 @@ const HELLO: &str = "x-manzana-hello";
 const HELLO_BYTES: usize = 12 << 10;
 /// Longest enrolment request, bytes.
 const ENROL_BYTES: usize = 4 << 10;
+/// What may wait in a socket's buffer, bytes: a session sends frame by frame, so that is one frame, a
+/// pong and a goodbye.
+const WRITE_BUFFER: usize = FRAME_BYTES + 2 * SOCKET_BUFFER;
 /// Buffers of a socket, bytes: axum's own 128 KiB would cost 1.3 GB at 10,000 sockets.
 const SOCKET_BUFFER: usize = 4 << 10;
 
@@ -93,7 +96,7 @@ async fn sync(
         .max_frame_size(FRAME_BYTES)
         .read_buffer_size(SOCKET_BUFFER)
         .write_buffer_size(SOCKET_BUFFER)
-        .max_write_buffer_size(4 * FRAME_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER)
         .on_upgrade(move |socket| async move { relay.serve(record, hello, socket).await })
 }
 

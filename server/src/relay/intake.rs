@@ -28,6 +28,8 @@ use crate::storage::{
 const BATCH: usize = 256;
 /// Most groups that one device may have waiting for changes of others.
 const WAITING_PER_DEVICE: usize = 256;
+/// Changes that groups wait for although they have come, looked at together.
+const RIPE: usize = 1_024;
 /// Jobs handed to the workers at a time: enough to keep them busy, few enough to share fairly.
 const JOBS: usize = 8;
 
@@ -83,15 +85,35 @@ impl From<StorageError> for IntakeError {
 /// Takes batches in until the relay is gone.
 pub(super) async fn run(relay: Weak<Relay>, mut queue: mpsc::Receiver<Submission>) {
     let mut batch = Vec::with_capacity(BATCH);
+    // The relay before this one may have died between a change and what waited for it.
+    let mut overdue = true;
+    if let Some(relay) = relay.upgrade() {
+        overdue = !resume_all(&relay, Vec::new(), overdue).await;
+    }
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let Some(relay) = relay.upgrade() else { return };
         let taken = std::mem::take(&mut batch);
-        let mut pending = take_in(&relay, taken).await;
-        // What waited for these changes is judged at once, and what waited for that…
-        while !pending.is_empty() {
-            pending = resume(&relay, pending).await;
+        let touched = take_in(&relay, taken).await;
+        overdue = !resume_all(&relay, touched, overdue).await;
+    }
+}
+
+/// Judges at once what waited for these changes, and what waited for that…; when some of it is `overdue`,
+/// also what waits for nothing any more. `false` when that failed: it is overdue then, until it succeeds.
+async fn resume_all(relay: &Relay, mut pending: Vec<Hash>, overdue: bool) -> bool {
+    if overdue {
+        match relay.store.ripe(RIPE).await {
+            Ok(ripe) => pending.extend(ripe),
+            Err(_) => return false,
         }
     }
+    while !pending.is_empty() {
+        match resume(relay, pending).await {
+            Ok(touched) => pending = touched,
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// One envelope being taken in.
@@ -137,16 +159,15 @@ async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
     }
     let mut touched = std::mem::take(&mut batch.buried);
     if !batch.works.is_empty() {
-        touched.extend(batch.finish().await);
+        // Who sent them has been told why not, if not.
+        touched.extend(batch.finish().await.unwrap_or_default());
     }
     touched
 }
 
 /// Judges the groups that waited for these changes.
-async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Vec<Hash> {
-    let Ok(waiting) = relay.store.waiting_for(&hashes).await else {
-        return Vec::new();
-    };
+async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Result<Vec<Hash>, IntakeError> {
+    let waiting = relay.store.waiting_for(&hashes).await?;
     let mut batch = Batch::new(relay);
     for group in waiting {
         let Ok(envelope) = codec::decode::<Envelope>(&group.envelope) else {
@@ -157,7 +178,7 @@ async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Vec<Hash> {
         }
     }
     if batch.works.is_empty() {
-        Vec::new()
+        Ok(Vec::new())
     } else {
         batch.finish().await
     }
@@ -370,9 +391,9 @@ impl<'r> Batch<'r> {
         })
     }
 
-    async fn finish(mut self) -> Vec<Hash> {
+    async fn finish(mut self) -> Result<Vec<Hash>, IntakeError> {
         match self.judge_and_commit().await {
-            Ok(hashes) => hashes,
+            Ok(hashes) => Ok(hashes),
             Err(error) => {
                 tracing::error!(%error, "a batch could not be committed");
                 for work in self.works {
@@ -380,7 +401,7 @@ impl<'r> Batch<'r> {
                         let _ = reply.send(Err(error));
                     }
                 }
-                Vec::new()
+                Err(error)
             }
         }
     }
@@ -753,3 +774,7 @@ fn spread(sets: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
     }
     jobs
 }
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

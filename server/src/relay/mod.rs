@@ -15,8 +15,10 @@ mod http;
 mod intake;
 mod joins;
 mod keys;
+mod live;
 mod nonce;
 mod pace;
+mod packs;
 mod retention;
 mod session;
 
@@ -44,7 +46,7 @@ use crate::auth::Attempts;
 use crate::clock::Clock;
 use crate::desk::LiveRow;
 use crate::gate::{Gate, GateError};
-use crate::storage::{Committed, DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow};
+use crate::storage::{DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow};
 
 /// Envelopes waiting for the intake, all connections together.
 const SUBMISSIONS: usize = 1_024;
@@ -117,13 +119,15 @@ pub struct Relay {
     /// Failed enrolments and proofs, per device and per address.
     doors: Attempts,
     submissions: mpsc::Sender<Submission>,
-    commits: broadcast::Sender<Arc<Committed>>,
+    live: live::Live,
+    commits: broadcast::Sender<Arc<live::News>>,
     rows: broadcast::Sender<Arc<LiveRow>>,
     head: watch::Sender<Head>,
     stopping: watch::Sender<bool>,
     /// Live sessions by device: a newer one takes the older one's place.
     sessions: Mutex<BTreeMap<DeviceId, watch::Sender<Option<session::Cut>>>>,
     desks: tokio::sync::Mutex<()>,
+    packs: packs::Packs,
     tasks: Mutex<JoinSet<()>>,
     pub(crate) metrics: RelayMetrics,
 }
@@ -157,6 +161,8 @@ pub struct RelayMetrics {
     pub batches: prometheus_client::metrics::counter::Counter,
     /// Live sessions of devices.
     pub sessions: prometheus_client::metrics::gauge::Gauge,
+    /// Sessions that were cut because their reader was too slow.
+    pub slow: prometheus_client::metrics::counter::Counter,
     /// Bytes received from devices.
     pub bytes_up: prometheus_client::metrics::counter::Counter,
     /// Bytes sent to devices.
@@ -198,6 +204,11 @@ impl RelayMetrics {
             "relay_sessions",
             "Live sessions of devices",
             self.sessions.clone(),
+        );
+        registry.register(
+            "relay_slow_readers",
+            "Sessions cut because their reader was too slow",
+            self.slow.clone(),
         );
         registry.register(
             "relay_bytes_up",
@@ -270,12 +281,14 @@ impl Relay {
             face: parts.face,
             clock,
             submissions,
+            live: live::Live::default(),
             commits: broadcast::channel(LIVE).0,
             rows: broadcast::channel(LIVE).0,
             head: watch::channel(head).0,
             stopping: watch::channel(false).0,
             sessions: Mutex::default(),
             desks: tokio::sync::Mutex::default(),
+            packs: packs::Packs::new(),
             tasks: Mutex::default(),
             metrics: RelayMetrics::default(),
         });

@@ -392,6 +392,49 @@ pub struct Swept {
     pub next: Option<SweepFrom>,
 }
 
+/// A stretch of creation places of one scope: `[a·2ᵏ, (a+1)·2ᵏ)`, the largest such that holds a given
+/// document and not more than so many. Where the stretches of a scope lie depends on its documents alone
+/// and not on where a fill stands; a document that comes or goes moves the bounds of its own stretch and
+/// of its neighbour at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its first place.
+    pub from: Seq,
+    /// The place after its last one; `Seq::MAX` when it has no end.
+    pub until: Seq,
+    /// Documents of the scope in it.
+    pub count: usize,
+    /// Place of the last change of any of them.
+    pub last_seq: Seq,
+    /// Whether no document of the scope was created before it.
+    pub done: bool,
+}
+
+impl Stretch {
+    /// The bounds of the stretch of at most `most` documents that has the one at place `at`. The places
+    /// of the scope's next documents on either side are given nearest first: `most` of each, or all.
+    pub fn bounds(at: Seq, below: &[Seq], above: &[Seq], most: usize) -> (Seq, Seq) {
+        let bounds = |bits: u32| {
+            let size = 1_u64.checked_shl(bits).unwrap_or(0);
+            let from = at & !size.wrapping_sub(1);
+            (
+                from,
+                from.checked_add(size)
+                    .filter(|_| size > 0)
+                    .unwrap_or(Seq::MAX),
+            )
+        };
+        let few = |bits: &u32| {
+            let (from, until) = bounds(*bits);
+            let before = below.iter().take_while(|place| **place >= from).count();
+            let after = above.iter().take_while(|place| **place < until).count();
+            before + after < most
+        };
+        let bits = (1..=Seq::BITS).take_while(few).last().unwrap_or(0);
+        bounds(bits)
+    }
+}
+
 /// Storage of one city's relay.
 #[async_trait]
 pub trait RelayStore: Send + Sync + 'static {
@@ -431,6 +474,9 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>>;
     /// Groups waiting for any of these changes.
     async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>>;
+    /// Changes whose fate is known and that groups wait for all the same, at most `limit`: the relay died,
+    /// or had no room, after it took in the one and before it judged the other.
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>>;
     /// Groups that a device has waiting (bounded per device).
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize>;
 
@@ -447,7 +493,7 @@ pub trait RelayStore: Send + Sync + 'static {
     /// A device's session begins: it has all answers up to this number, which may be forgotten, and
     /// stands at this place of the log, which is noted with the time. Gives the floor: places up to it
     /// are not kept for scopes any more. Who stands below it is noted at the head, where its repair
-    /// will bring it.
+    /// will bring it. A storage without room notes nothing and gives the floor.
     async fn greet(
         &self,
         device: &DeviceId,
@@ -478,14 +524,13 @@ pub trait RelayStore: Send + Sync + 'static {
         after: Seq,
         limit: usize,
     ) -> Result<(Vec<LogRow>, Seq)>;
-    /// Documents now in a scope created before place `before`, newest first, until `max_bytes` of saved
-    /// bytes (at least one document); `true` when these are the last.
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)>;
+    /// The stretch of a scope that a fill goes on with: the one with the scope's newest document created
+    /// before place `before`, of at most `most` documents (at least 1). `None` when there is none. Opens
+    /// no document.
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>>;
+    /// Documents now in a scope created at `from` or later and before `until`, newest first; and the head
+    /// of the log as they were read.
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)>;
     /// The digests of scopes at the head of the log; scopes without documents have the empty digest.
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)>;
 

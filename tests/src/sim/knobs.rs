@@ -53,6 +53,8 @@ pub struct Knobs {
     pub restore: u32,
     /// Weight: a phone is cloned; both go on with one key.
     pub clone: u32,
+    /// Per mille of stores put back or cloned that notice it, and begin another incarnation by themselves.
+    pub notice: u32,
     /// Weight: a grant gets other scopes, also while packs stream.
     pub regrant: u32,
     /// Weight: a grant is revoked, with work in flight.
@@ -92,6 +94,7 @@ impl Knobs {
             backup: 0,
             restore: 0,
             clone: 0,
+            notice: 1_000,
             regrant: 0,
             revoke: 0,
             clock: 0,
@@ -124,6 +127,9 @@ impl Knobs {
         }
         if dice.chance(500) {
             knobs.delay_rounds = 1 + dice.below(6);
+        }
+        if dice.chance(700) {
+            knobs.notice = 600;
         }
         if knobs.restore > 0 {
             knobs.backup = knobs.backup.max(2);
@@ -159,5 +165,10 @@ impl Knobs {
     /// Whether two stores may live under one key.
     pub fn has_twins(&self) -> bool {
         self.clone > 0 || self.restore > 0
+    }
+
+    /// Whether two stores may write one chain, since one of them does not know of the other.
+    pub fn has_blind_twins(&self) -> bool {
+        self.has_twins() && self.notice < 1_000
     }
 }

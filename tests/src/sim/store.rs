@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
@@ -18,8 +19,8 @@ use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, SweepFrom, Swept,
-    UserRow, WaitingGroup,
+    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom,
+    Swept, UserRow, WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -221,28 +222,43 @@ impl City {
         kept.take(limit).collect()
     }
 
-    fn fill(&self, scope: &Scope, before: Seq, max_bytes: usize) -> (Vec<PackedDoc>, bool) {
+    /// Members of a scope, by their creation.
+    fn members(&self, scope: &Scope) -> BTreeMap<Seq, &DocState> {
         let docs = self.docs.values();
-        let mut members: Vec<_> = docs
-            .filter(|state| state.creation_seq < before)
-            .filter(|state| state.summary.scopes().contains(scope))
-            .collect();
-        members.sort_by_key(|state| std::cmp::Reverse(state.creation_seq));
-        let mut packed = Vec::new();
-        let mut bytes = 0;
-        for state in members {
-            bytes += state.saved.len();
-            if bytes > max_bytes && !packed.is_empty() {
-                return (packed, false);
-            }
-            packed.push(PackedDoc {
+        docs.filter(|state| state.summary.scopes().contains(scope))
+            .map(|state| (state.creation_seq, state.as_ref()))
+            .collect()
+    }
+
+    fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Option<Stretch> {
+        let members = self.members(scope);
+        let at = *members.range(..before).next_back()?.0;
+        let below: Vec<Seq> = members.range(..at).rev().map(|(seq, _)| *seq).collect();
+        let above: Vec<Seq> = members.range(at + 1..).map(|(seq, _)| *seq).collect();
+        let (from, until) = Stretch::bounds(at, &below, &above, most);
+        let inside: Vec<_> = members.range(from..until).collect();
+        Some(Stretch {
+            from,
+            until,
+            count: inside.len(),
+            last_seq: inside.iter().map(|(_, state)| state.last_seq).max()?,
+            done: members.range(..from).next().is_none(),
+        })
+    }
+
+    fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> (Vec<PackedDoc>, Seq) {
+        let members = self.members(scope);
+        let packed = members
+            .range(from..until)
+            .rev()
+            .map(|(_, state)| PackedDoc {
                 doc: state.doc,
                 creation_seq: state.creation_seq,
                 folio: state.folio,
                 saved: state.saved.to_vec().into(),
+                summary: codec::encode(&state.summary).into(),
             });
-        }
-        (packed, true)
+        (packed.collect(), self.head.seq)
     }
 
     fn parts_of(&self, doc: &DocId, kind: PartKind) -> Vec<Bytes> {
@@ -360,6 +376,19 @@ fn died() -> StorageError {
     StorageError::Backend(Box::new(Died))
 }
 
+/// The chain has it and its answers are told; the log and the documents know nothing of it.
+fn forgotten(city: &mut City, before: City, committed: Committed) -> Committed {
+    let after = std::mem::replace(city, before);
+    city.chains = after.chains;
+    city.envelopes = after.envelopes;
+    city.answers = after.answers;
+    city.numbers = after.numbers;
+    Committed {
+        answers: committed.answers,
+        ..Committed::default()
+    }
+}
+
 /// Takes moves out of rows as a bug would.
 fn spoil(bug: Option<Bug>, row: &LogRow) -> Option<LogRow> {
     let mut row = row.clone();
@@ -389,10 +418,10 @@ impl RelayStore for MemoryStore {
                 city.next_folio += 1;
             }
             let committed = commit::commit(city, &batch)?;
-            if let Some(before) = before {
-                *city = before;
+            match before {
+                Some(before) => Ok(forgotten(city, before, committed)),
+                None => Ok(committed),
             }
-            Ok(committed)
         })?;
         for row in &mut committed.rows {
             if let Some(spoilt) = spoil(bug, row) {
@@ -467,6 +496,16 @@ impl RelayStore for MemoryStore {
         self.read(|city| city.waiting_for(hashes))
     }
 
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>> {
+        self.read(|city| {
+            let waited_for = city
+                .waiting
+                .keys()
+                .filter(|dep| city.fates.contains_key(dep));
+            waited_for.copied().take(limit).collect()
+        })
+    }
+
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {
         self.read(|city| {
             let groups = city.waiting.values().flatten();
@@ -504,7 +543,7 @@ impl RelayStore for MemoryStore {
         place: Seq,
         now: i64,
     ) -> Result<Seq> {
-        self.write(|city| {
+        let noted = self.write(|city| {
             if let Some(answers) = city.answers.get_mut(device) {
                 answers.retain(|no, _| *no > answers_seen);
             }
@@ -515,7 +554,11 @@ impl RelayStore for MemoryStore {
             };
             city.places.insert(*device, (place, now));
             Ok(city.floor)
-        })
+        });
+        match noted {
+            Err(StorageError::Full) => self.read(|city| city.floor),
+            noted => noted,
+        }
     }
 
     async fn sweep(
@@ -573,13 +616,12 @@ impl RelayStore for MemoryStore {
         Ok((rows, to))
     }
 
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)> {
-        self.read(|city| city.fill(scope, before, max_bytes))
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>> {
+        self.read(|city| city.stretch(scope, before, most))
+    }
+
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)> {
+        self.read(|city| city.fill(scope, from, until))
     }
 
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)> {

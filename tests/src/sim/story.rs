@@ -196,7 +196,7 @@ pub fn tell(seed: u64, knobs: &Knobs) -> Vec<Scene> {
         .collect()
 }
 
-type Maker = fn(&mut Dice) -> Step;
+type Maker = fn(&Knobs, &mut Dice) -> Step;
 
 fn side(dice: &mut Dice) -> Side {
     match dice.below(2) {
@@ -208,81 +208,81 @@ fn side(dice: &mut Dice) -> Side {
 /// What can happen, each with its weight.
 fn choices(knobs: &Knobs) -> [(u32, Maker); 23] {
     [
-        (knobs.capture, |d| Step::Capture {
+        (knobs.capture, |_, d| Step::Capture {
             who: d.next(),
             form: d.next(),
         }),
-        (knobs.comment, |d| Step::Comment {
+        (knobs.comment, |_, d| Step::Comment {
             who: d.next(),
             which: d.next(),
         }),
-        (knobs.act, |d| Step::Act {
+        (knobs.act, |_, d| Step::Act {
             who: d.next(),
             which: [d.next(), d.next()],
             kind: EventKind::ALL[d.below(EventKind::ALL.len() as u64) as usize],
             form: d.next(),
         }),
-        (knobs.edit, |d| Step::Edit {
+        (knobs.edit, |_, d| Step::Edit {
             who: d.next(),
             which: d.next(),
             form: d.next(),
         }),
-        (knobs.resend, |d| Step::Resend { who: d.next() }),
-        (knobs.desk, |d| Step::Desk {
+        (knobs.resend, |_, d| Step::Resend { who: d.next() }),
+        (knobs.desk, |_, d| Step::Desk {
             form: d.next(),
             which: d.next(),
             fresh: d.chance(500),
         }),
-        (knobs.connect, |d| Step::Connect { who: d.next() }),
-        (knobs.cut, |d| Step::Cut { who: d.next() }),
-        (knobs.run, |d| Step::Run {
+        (knobs.connect, |_, d| Step::Connect { who: d.next() }),
+        (knobs.cut, |_, d| Step::Cut { who: d.next() }),
+        (knobs.run, |_, d| Step::Run {
             rounds: 1 + d.below(24),
         }),
-        (knobs.hand_over, |d| Step::HandOver {
+        (knobs.hand_over, |_, d| Step::HandOver {
             who: d.next(),
             to: d.next(),
         }),
-        (knobs.poison, |d| Step::Poison { who: d.next() }),
-        (knobs.phone_crash, |d| Step::PhoneCrash {
+        (knobs.poison, |_, d| Step::Poison { who: d.next() }),
+        (knobs.phone_crash, |_, d| Step::PhoneCrash {
             who: d.next(),
             writes: d.below(6) as u32,
             side: side(d),
         }),
-        (knobs.relay_crash, |d| Step::RelayCrash {
+        (knobs.relay_crash, |_, d| Step::RelayCrash {
             writes: d.below(6) as u32,
             side: side(d),
             down: d.below(30),
         }),
-        (knobs.phone_full, |d| Step::PhoneFull {
+        (knobs.phone_full, |_, d| Step::PhoneFull {
             who: d.next(),
             writes: 1 + d.below(5) as u32,
         }),
-        (knobs.relay_full, |d| Step::RelayFull {
+        (knobs.relay_full, |_, d| Step::RelayFull {
             writes: 1 + d.below(5) as u32,
         }),
-        (knobs.backup, |d| Step::Backup { who: d.next() }),
-        (knobs.restore, |d| Step::Restore {
+        (knobs.backup, |_, d| Step::Backup { who: d.next() }),
+        (knobs.restore, |knobs, d| Step::Restore {
             who: d.next(),
-            noticed: d.chance(700),
+            noticed: d.chance(knobs.notice),
         }),
-        (knobs.clone, |d| Step::Clone {
+        (knobs.clone, |knobs, d| Step::Clone {
             who: d.next(),
-            noticed: d.chance(700),
+            noticed: d.chance(knobs.notice),
         }),
-        (knobs.regrant, |d| Step::Regrant {
+        (knobs.regrant, |_, d| Step::Regrant {
             who: d.next(),
             form: d.next(),
         }),
-        (knobs.revoke, |d| Step::Revoke { who: d.next() }),
-        (knobs.clock, |d| Step::Clock {
+        (knobs.revoke, |_, d| Step::Revoke { who: d.next() }),
+        (knobs.clock, |_, d| Step::Clock {
             who: d.next(),
             by: d.below(2 * YEARS) as i64 - YEARS as i64,
         }),
-        (knobs.partition, |d| Step::Partition {
+        (knobs.partition, |_, d| Step::Partition {
             whom: d.next(),
             rounds: 1 + d.below(60),
         }),
-        (knobs.stall, |d| Step::Stall {
+        (knobs.stall, |_, d| Step::Stall {
             who: d.next(),
             rounds: 1 + d.below(120),
         }),
@@ -295,7 +295,7 @@ fn throw(knobs: &Knobs, dice: &mut Dice) -> Step {
     let mut at = dice.below(u64::from(total)) as u32;
     for (weight, make) in choices {
         if at < weight {
-            return make(dice);
+            return make(knobs, dice);
         }
         at -= weight;
     }

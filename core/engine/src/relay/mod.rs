@@ -8,5 +8,5 @@ mod session;
 
 pub use session::{
     Ask, ChainEnd, LogPlace, LogRowView, MEND_AT_ONCE, Move, Need, Session, SessionError, Sight,
-    pack_segment,
+    log_frames, pack_segment,
 };

@@ -547,57 +547,32 @@ impl Session {
         }
     }
 
+    /// What each of the rows is to this device.
+    pub fn sights(&self, rows: &[LogRowView<'_>]) -> Vec<Sight> {
+        rows.iter().map(|row| self.classify(row)).collect()
+    }
+
+    /// The device has been sent everything up to `to`.
+    pub fn reached(&mut self, to: Seq) {
+        if to > self.at {
+            self.at = to;
+            // What changed is compared again at the new place, but not with every change.
+            self.digested = self.digested.filter(|last| to < last + DIGEST_EVERY);
+        }
+    }
+
     /// Rows after the session's place, in order, up to `to`; documents that enter come whole through
-    /// `whole`. Gives the frame; `None` when there is nothing to say and `quiet` allows silence.
+    /// `whole`. Gives the frames; none when there is nothing to say: a position is worth a frame of its
+    /// own only now and then, the device asks from its own.
     pub fn log(
         &mut self,
         rows: &[LogRowView<'_>],
         to: Seq,
-        mut whole: impl FnMut(&DocId) -> Option<PackedDoc>,
-    ) -> Option<Down> {
-        let items: Vec<Item> = rows
-            .iter()
-            .filter_map(|row| self.item(row, &mut whole))
-            .collect();
-        let moved = to > self.at;
-        self.at = self.at.max(to);
-        if moved {
-            // What changed is compared again at the new place, but not with every change.
-            self.digested = self.digested.filter(|last| to < last + DIGEST_EVERY);
-        }
-        // A position is worth a frame of its own only now and then: the device asks from its own.
-        (!items.is_empty()).then_some(Down::Log { to: self.at, items })
-    }
-
-    fn item(
-        &self,
-        row: &LogRowView<'_>,
-        whole: &mut impl FnMut(&DocId) -> Option<PackedDoc>,
-    ) -> Option<Item> {
-        let LogRowView {
-            seq,
-            doc,
-            hash,
-            folio,
-            ..
-        } = *row;
-        match self.classify(row) {
-            Sight::Nothing => None,
-            Sight::Leave => Some(Item::Leave { seq, doc }),
-            Sight::Own => Some(Item::Own {
-                seq,
-                doc,
-                hash,
-                folio,
-            }),
-            Sight::Enter => whole(&doc).map(|doc| Item::Enter { seq, doc }),
-            Sight::Change => Some(Item::Change {
-                seq,
-                doc,
-                change: row.change.to_vec().into(),
-                folio,
-            }),
-        }
+        whole: impl FnMut(&DocId) -> Option<PackedDoc>,
+    ) -> Vec<Down> {
+        let sights = self.sights(rows);
+        self.reached(to);
+        log_frames(rows, &sights, self.at, whole)
     }
 
     /// A segment of the fill asked for: already packed documents, the place to go on from, and
@@ -665,8 +640,82 @@ const ROUNDS_PER_SCOPE: usize = 64;
 /// Documents of a repair that are looked up at a time.
 pub const MEND_AT_ONCE: usize = 32;
 
+/// Bytes of items after which a frame of the log is closed: none comes near
+/// [`crate::limits::FRAME_BYTES`], whatever a batch brings.
+const LOG_BYTES: usize = 256 << 10;
+/// About what an item has beside its change or document.
+const ITEM_HEAD: usize = 64;
+
+/// The frames of the log for a device that sees these rows so, up to `to`. Devices that see them alike
+/// get the same ones.
+pub fn log_frames(
+    rows: &[LogRowView<'_>],
+    sights: &[Sight],
+    to: Seq,
+    mut whole: impl FnMut(&DocId) -> Option<PackedDoc>,
+) -> Vec<Down> {
+    let (mut frames, mut items, mut bytes, mut last) = (Vec::new(), Vec::new(), 0, 0);
+    for (row, sight) in rows.iter().zip(sights) {
+        let Some(item) = item(row, *sight, &mut whole) else {
+            continue;
+        };
+        let more = ITEM_HEAD + weight(&item);
+        if bytes + more > LOG_BYTES && !items.is_empty() {
+            let items = std::mem::take(&mut items);
+            frames.push(Down::Log { to: last, items });
+            bytes = 0;
+        }
+        bytes += more;
+        last = row.seq;
+        items.push(item);
+    }
+    if !items.is_empty() {
+        frames.push(Down::Log { to, items });
+    }
+    frames
+}
+
+fn item(
+    row: &LogRowView<'_>,
+    sight: Sight,
+    whole: &mut impl FnMut(&DocId) -> Option<PackedDoc>,
+) -> Option<Item> {
+    let LogRowView {
+        seq,
+        doc,
+        hash,
+        folio,
+        ..
+    } = *row;
+    match sight {
+        Sight::Nothing => None,
+        Sight::Leave => Some(Item::Leave { seq, doc }),
+        Sight::Own => Some(Item::Own {
+            seq,
+            doc,
+            hash,
+            folio,
+        }),
+        Sight::Enter => whole(&doc).map(|doc| Item::Enter { seq, doc }),
+        Sight::Change => Some(Item::Change {
+            seq,
+            doc,
+            change: row.change.to_vec().into(),
+            folio,
+        }),
+    }
+}
+
+fn weight(item: &Item) -> usize {
+    match item {
+        Item::Change { change, .. } => change.len(),
+        Item::Enter { doc, .. } => doc.saved.len() + doc.summary.len(),
+        _ => 0,
+    }
+}
+
 /// What a row of the log is to a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sight {
     /// Not in its scopes.
     Nothing,

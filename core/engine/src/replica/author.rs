@@ -1,6 +1,6 @@
 //! Authoring: an intent becomes changes, one envelope, and one atomic commit.
 
-use super::layers::contents_of;
+use super::layers::{contents_of, open_accepted};
 use super::staged::{Finished, Staged};
 use super::{Change, DocRow, EnvelopeRow, IntentRow, IntentState, Meta, Replica, ReplicaError};
 use super::{ReplicaResult, ReplicaStore};
@@ -172,7 +172,16 @@ impl<S: ReplicaStore> Replica<S> {
     fn write(&mut self, intent: &Intent, now: i64) -> ReplicaResult<Saved, S> {
         let mut staged = self.stage()?;
         let record = staged.meta.take_record();
-        let docs = staged.write(record, intent, Vec::new(), now)?;
+        let docs = match staged.write(record, intent, Vec::new(), now) {
+            Err(ReplicaError::Document(error)) => {
+                // One of them does not open: it is set apart and asked for before the person is told.
+                for doc in intent.docs() {
+                    self.open_document(&doc)?;
+                }
+                return Err(ReplicaError::Document(error));
+            }
+            written => written?,
+        };
         let finished = staged.finish();
         self.keep(finished, record, docs)
     }
@@ -240,7 +249,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
     ) -> ReplicaResult<(), S> {
         let row = self.doc(&doc)?.filter(|row| !row.bytes().is_empty());
         let row = row.ok_or(ReplicaError::UnknownDocument)?;
-        let mut document = Document::load(row.bytes())?;
+        let mut document = match &row.shown {
+            Some(shown) => Document::load(shown)?,
+            None => open_accepted(&row)?,
+        };
         // Seventy people who comment with no network leave seventy heads; a change names few.
         let mut changes = document.join_heads(self.meta.current_actor())?;
         let (before, base) = (document.view()?, document.clone());

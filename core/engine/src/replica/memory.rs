@@ -3,7 +3,7 @@
 //! Cloning it copies the whole store: the simulator's backups and cloned phones.
 
 use core::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 use crate::answer::{Answer, SignedReceipt};
@@ -129,6 +129,16 @@ impl ReplicaStore for MemoryReplica {
         self.opened
             .set(self.opened.get() + u64::from(found.is_some()));
         Ok(found)
+    }
+
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, MemoryError> {
+        let open = self
+            .envelopes
+            .values()
+            .filter(|stored| is_open(&stored.row));
+        let touched: BTreeSet<&DocId> = open.flat_map(|stored| &stored.row.docs).collect();
+        let stands = |doc: &&DocId| self.docs.contains_key(*doc) || touched.contains(doc);
+        Ok(docs.iter().filter(stands).copied().collect())
     }
 
     fn list(&self) -> Result<Vec<DocRow>, MemoryError> {

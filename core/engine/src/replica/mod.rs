@@ -39,7 +39,8 @@ pub use sync::{ProtocolError, Surroundings};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
-use crate::document::DocumentError;
+use crate::digest::SignedDigest;
+use crate::document::{Document, DocumentError};
 use crate::grant::{Role, Scope};
 use crate::ids::DocId;
 use crate::policy::{Denial, Rule};
@@ -138,6 +139,10 @@ struct Session {
     queue: Vec<Up>,
     /// Documents asked for whole and not answered yet.
     wanted: BTreeSet<DocId>,
+    /// Digests that came while documents were asked for: compared once those have come.
+    undecided: BTreeMap<Scope, SignedDigest>,
+    /// Documents that do not open here and were asked for in this session.
+    asked: BTreeSet<DocId>,
     /// Answers acknowledged in this session.
     acknowledged: u64,
 }
@@ -216,6 +221,43 @@ impl<S: ReplicaStore> Replica<S> {
     /// Whether a session is live and the relay has greeted.
     pub fn is_live(&self) -> bool {
         self.session.live
+    }
+
+    /// A document as this device shows it, opened for a person, with its row. What a pack brought was
+    /// stored unopened: here it is verified, and its row made its own. `None` when the device does not
+    /// hold it, or it does not open: then it is asked for whole, and comes in its own time.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn open_document(&mut self, doc: &DocId) -> ReplicaResult<Option<(DocRow, Document)>, S> {
+        let mut staged = self.stage()?;
+        let Some(row) = staged.doc(doc)? else {
+            return Ok(None);
+        };
+        let opened = match &row.shown {
+            Some(shown) => Document::load(shown),
+            None => layers::open_accepted(&row),
+        };
+        let derived = opened.and_then(|document| Ok((document.summary()?, document)));
+        let found = match derived {
+            Ok((summary, document)) if summary == row.summary => {
+                return Ok(Some((row, document)));
+            }
+            Ok((_, document)) if row.shown.is_none() => {
+                // Another version of the relay or of this program derived another row.
+                staged.settle(*doc, Some(row), &document, None, None)?;
+                staged.doc(doc)?.map(|row| (row, document))
+            }
+            Ok((_, document)) => Some((row, document)),
+            Err(_) => {
+                staged.quarantine(*doc)?;
+                None
+            }
+        };
+        let finished = staged.finish();
+        self.commit(finished)?;
+        self.ask_for_broken()?;
+        Ok(found)
     }
 
     /// Whether documents were asked for in this session that have not come yet, or a scope is under

@@ -137,12 +137,15 @@ impl<S: ReplicaStore> Replica<S> {
         let Some(body) = digest.open(&meta.relay_key) else {
             return Ok(Err(ProtocolError::Unverified));
         };
+        if !meta.missing.is_empty() {
+            // What was asked for whole is on its way: it is not missing, but something else may be.
+            self.session.undecided.insert(body.scope, digest.clone());
+            return Ok(Ok(()));
+        }
         let position = &meta.position;
         let here = body.epoch == position.epoch
             && body.seq == position.seq
             && meta.ahead <= position.seq
-            // What was asked for whole is on its way: it is not missing.
-            && meta.missing.is_empty()
             && position.scopes.contains(&body.scope);
         let may = meta.may_repair(&body.scope);
         let mut staged = self.stage()?;
@@ -294,7 +297,7 @@ impl<S: ReplicaStore> Replica<S> {
                 continue;
             };
             staged.meta.forget_named(&packed.doc);
-            match (staged.install(packed)?, version) {
+            match (staged.install_opened(packed)?, version) {
                 (Installed::Whole, _) | (Installed::Not, None) => {}
                 (Installed::More, _) => staged.meta.note_surplus(packed.doc),
                 (Installed::Not, Some(version)) => staged.meta.except(packed.doc, version),
@@ -327,7 +330,7 @@ impl<S: ReplicaStore> Replica<S> {
         let mut staged = self.stage()?;
         staged.meta.note_repair(&repair.scope);
         if !repair.found {
-            let counted = staged.count(&repair.scope)?;
+            let counted = staged.recount(&repair.scope)?;
             if counted.digest() == repair.digest {
                 staged.meta.note_equal(&repair.scope);
             }
@@ -354,7 +357,7 @@ impl<S: ReplicaStore> Replica<S> {
 
 impl<S: ReplicaStore> Staged<'_, S> {
     /// The digest of a scope as its rows tell it.
-    fn count(&self, scope: &Scope) -> ReplicaResult<SetHash, S> {
+    fn recount(&self, scope: &Scope) -> ReplicaResult<SetHash, S> {
         let mut counted = SetHash::default();
         for (doc, heads) in self.store().heads_in(scope).map_err(ReplicaError::Store)? {
             counted.add(&doc, &heads);

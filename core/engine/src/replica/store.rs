@@ -1,5 +1,7 @@
 //! What a replica asks of its storage: a few reads, and one atomic, durable write.
 
+use std::collections::BTreeSet;
+
 use minicbor::{Decode, Encode};
 
 use crate::answer::{Answer, SignedReceipt};
@@ -150,6 +152,9 @@ pub trait ReplicaStore {
     fn meta(&self) -> Result<Option<Vec<u8>>, Self::Error>;
     /// One document.
     fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, Self::Error>;
+    /// Those of the documents that have a row or open envelopes here: the others can be stored without a
+    /// look at what stands. No document is opened.
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, Self::Error>;
     /// All summaries with folio and provisional count, newest captured first, then by id: no document
     /// is opened, `accepted` and `shown` are `None`.
     fn list(&self) -> Result<Vec<DocRow>, Self::Error>;

@@ -1,7 +1,7 @@
 //! What comes down: the log, packs, whole documents and digests; scopes that come and go.
 
 use super::ReplicaStore;
-use super::layers::{Applied, changes_of, hash_of};
+use super::layers::{Applied, changes_of, hash_of, open_accepted};
 use super::staged::Staged;
 use super::sync::ProtocolError;
 use super::{Change, Replica, ReplicaError, ReplicaResult};
@@ -9,6 +9,7 @@ use crate::codec;
 use crate::grant::Scope;
 use crate::ids::{DocId, Hash, Seq};
 use crate::limits::SEGMENT_INFLATED;
+use crate::summary::Summary;
 use crate::wire::{Fill, Item, PackedDoc, Up};
 
 impl<S: ReplicaStore> Replica<S> {
@@ -27,6 +28,7 @@ impl<S: ReplicaStore> Replica<S> {
         let finished = staged.finish();
         self.commit(finished)?;
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         Ok(Ok(()))
     }
 
@@ -43,8 +45,14 @@ impl<S: ReplicaStore> Replica<S> {
         if !staged.held.contains(&fill.scope) {
             return Ok(Ok(()));
         }
-        for doc in &docs {
-            staged.install(doc)?;
+        let ids: Vec<DocId> = docs.iter().map(|packed| packed.doc).collect();
+        let standing = staged.standing(&ids)?;
+        for packed in &docs {
+            // What its row says is not in the scope has no place in that scope's pack.
+            let summary = Summary::from_outside(&packed.summary);
+            if summary.is_none_or(|summary| summary.scopes().contains(&fill.scope)) {
+                staged.install(packed, standing.contains(&packed.doc))?;
+            }
         }
         let mended = done && staged.meta.drifted.contains(&fill.scope);
         let position = &mut staged.meta.position;
@@ -66,7 +74,21 @@ impl<S: ReplicaStore> Replica<S> {
         let finished = staged.finish();
         self.commit(finished)?;
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         Ok(Ok(()))
+    }
+
+    /// Asks for the documents that do not open here, each once in a session.
+    pub(super) fn ask_for_broken(&mut self) -> ReplicaResult<(), S> {
+        if !self.session.live {
+            return Ok(());
+        }
+        for doc in self.meta()?.broken.clone() {
+            if self.session.asked.insert(doc) && self.session.wanted.insert(doc) {
+                self.session.queue.push(Up::Want { doc });
+            }
+        }
+        Ok(())
     }
 
     /// Asks for the documents whose base is missing, once no fill can bring them any more.
@@ -94,12 +116,22 @@ impl<S: ReplicaStore> Replica<S> {
         let mut staged = self.stage()?;
         staged.meta.missing.retain(|other| *other != id);
         match doc {
-            Some(doc) if doc.doc == id => drop(staged.install(&doc)?),
+            Some(doc) if doc.doc == id => drop(staged.install_opened(&doc)?),
             Some(_) => return Ok(Err(ProtocolError::Malformed)),
-            None => staged.leave(id)?,
+            None => {
+                staged.meta.mended(&id);
+                staged.leave(id)?;
+            }
         }
         let finished = staged.finish();
         self.commit(finished)?;
+        if self.meta()?.missing.is_empty() {
+            for digest in core::mem::take(&mut self.session.undecided).into_values() {
+                if let Err(error) = self.compare(&digest)? {
+                    return Ok(Err(error));
+                }
+            }
+        }
         Ok(Ok(()))
     }
 }
@@ -131,7 +163,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 hash,
                 folio,
             } => self.own(seq, doc, hash, folio),
-            Item::Enter { doc, .. } => self.install(&doc).map(|_| None),
+            Item::Enter { doc, .. } => {
+                let standing = !self.standing(&[doc.doc])?.is_empty();
+                self.install(&doc, standing).map(|()| None)
+            }
             Item::Leave { doc, .. } => self.leave(doc).map(|()| None),
         }
     }
@@ -144,11 +179,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
         hash: Hash,
         folio: Option<u64>,
     ) -> ReplicaResult<Option<DocId>, S> {
-        let row = self.doc(&doc)?;
-        if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref())
-            && crate::document::Document::load(saved).is_ok_and(|document| document.has(&hash))
-        {
-            return Ok(None);
+        if let Some(row) = self.doc(&doc)? {
+            match open_accepted(&row) {
+                Ok(accepted) if accepted.has(&hash) => return Ok(None),
+                Ok(_) => {}
+                Err(_) => self.quarantine(doc).map(drop)?,
+            }
         }
         for envelope in self.open_envelopes_of(&doc)? {
             for raw in changes_of(&envelope, &doc)? {

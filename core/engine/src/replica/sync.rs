@@ -211,6 +211,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.session.live = true;
         self.load_carried()?;
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         self.changes.push(Change::Status);
         Ok(Ok(()))
     }

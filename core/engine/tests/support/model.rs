@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
 use manzana_engine::gate::judge::{AuthorJob, Job, JobDoc, JobGroup, Verdict, author, judge};
@@ -444,6 +445,7 @@ impl Relay {
                 true => vec![0x55; 40].into(),
                 false => kept.saved.clone().into(),
             },
+            summary: codec::encode(&kept.summary).into(),
         })
     }
 

@@ -9,7 +9,7 @@ use manzana_engine::codec;
 use manzana_engine::digest::{DigestBody, SetHash, SignedDigest};
 use manzana_engine::document::Document;
 use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part, PartKind};
-use manzana_engine::fold::{EventKind, Outcome};
+use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::gate::chunk;
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{Actor, DocId, Hash, RecordId};
@@ -20,7 +20,7 @@ use manzana_engine::reconcile::Range;
 use manzana_engine::record::{Attachment, By, CatalogRef, Comment, Event, Link, Position, Record};
 use manzana_engine::relay::pack_segment;
 use manzana_engine::seal::{self, Entropy, Petitioner};
-use manzana_engine::summary::Priority;
+use manzana_engine::summary::{DocKind, Priority, Summary};
 use manzana_engine::wire::{self, ByeCode, Down, EnrolRequest, Enrolment, Fill, Hello, Item};
 use manzana_engine::wire::{PROTOCOL_VERSION, PackedDoc, Up};
 use minicbor::{Decode, Encode};
@@ -269,12 +269,45 @@ fn digest_body() -> DigestBody {
     }
 }
 
+/// A row with something in every field.
+pub fn summary() -> Summary {
+    let catalog = |id, name: &str| CatalogRef::new(id, name);
+    Summary {
+        doc_kind: DocKind::Petition,
+        capture: RecordId::new(&device().device(), 7),
+        author: 12,
+        title: "LÁMPARA FUNDIDA".into(),
+        captured_agency: Some(catalog(1, "Alumbrado")),
+        agencies: vec![catalog(1, "Alumbrado")],
+        service: Some(catalog(2, "Luminaria")),
+        neighborhood: Some(catalog(3, "COL. PETROLERA")),
+        location: "NUEVO LEÓN ENTRE MÉXICO Y MICHOACÁN".into(),
+        channel: Some(catalog(4, "Jefes de Manzana")),
+        block: Some(5),
+        sector: Some(6),
+        crews: vec![8, 9],
+        priority: Priority::Risk,
+        status: Status::Pending,
+        unconfirmed: true,
+        conflict: true,
+        review: true,
+        is_final: true,
+        accepted: true,
+        captured_at: 1_760_000_000_000,
+        comments: 3,
+        heads: vec![hash(1), hash(2)],
+        ops: 60,
+        changes: 4,
+    }
+}
+
 fn packed(folio: Option<u64>) -> PackedDoc {
     PackedDoc {
         doc: doc(),
         creation_seq: 40_312,
         folio,
         saved: vec![1, 2, 3].into(),
+        summary: codec::encode(&summary()).into(),
     }
 }
 
@@ -359,6 +392,7 @@ fn bodies() -> Vec<Case> {
                 ..enrolment()
             },
         ),
+        case("summary", &summary()),
         case("hello", &hello()),
         case(
             "hello_first_start",

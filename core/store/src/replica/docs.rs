@@ -1,5 +1,7 @@
 //! Document rows: what a list shows, and the scopes that digests count.
 
+use std::collections::BTreeSet;
+
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
@@ -20,6 +22,8 @@ macro_rules! columns {
 }
 
 pub(super) const DOC: &str = concat!("SELECT ", columns!(), " FROM docs WHERE doc = ?1");
+pub(super) const STANDS: &str = "SELECT 1 FROM docs WHERE doc = ?1
+     UNION ALL SELECT 1 FROM envelope_docs WHERE doc = ?1 LIMIT 1";
 pub(super) const LIST: &str = concat!(
     "SELECT ",
     columns!(),
@@ -58,6 +62,18 @@ pub(super) fn doc(
     let (place, mut found) = read(row)?;
     documents::open(conn, counter, place, &mut found)?;
     Ok(Some(found))
+}
+
+/// Those of the documents that have a row or open envelopes.
+pub(super) fn standing(conn: &Connection, docs: &[DocId]) -> Result<BTreeSet<DocId>, StoreError> {
+    let mut statement = conn.prepare_cached(STANDS)?;
+    let mut standing = BTreeSet::new();
+    for doc in docs {
+        if statement.exists([doc.as_bytes()])? {
+            standing.insert(*doc);
+        }
+    }
+    Ok(standing)
 }
 
 /// All documents without their bytes, newest captured first.

@@ -7,6 +7,7 @@ mod docs;
 mod queue;
 mod token;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,6 +86,10 @@ impl ReplicaStore for SqliteReplica {
 
     fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, StoreError> {
         docs::doc(&self.conn, &self.documents, doc)
+    }
+
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, StoreError> {
+        docs::standing(&self.conn, docs)
     }
 
     fn list(&self) -> Result<Vec<DocRow>, StoreError> {

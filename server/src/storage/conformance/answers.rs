@@ -155,6 +155,11 @@ pub async fn groups_wait_and_resume<B: Backend>() {
     assert_eq!(groups, [1, 2]);
     assert_eq!(found[0].envelope, envelope.bytes);
     assert_eq!(store.waiting_for(&[first]).await.unwrap().len(), 1);
+    // What is known of a change tells who need not wait for it any more.
+    assert_eq!(store.ripe(8).await.unwrap(), []);
+    store.bury(&[second]).await.unwrap();
+    assert_eq!(store.ripe(8).await.unwrap(), [second]);
+    assert_eq!(store.ripe(0).await.unwrap(), []);
     store.answers_seen(&ana.device, 1).await.unwrap();
 
     // One group goes in, another waits for something else; the rest is said again.
@@ -179,6 +184,7 @@ pub async fn groups_wait_and_resume<B: Backend>() {
     assert!(matches!(&answer.groups[2], Answer::Waiting { deps } if deps == &[third]));
     assert_eq!(done.docs[0].masked_name.as_deref(), Some("ANA P."));
     assert_eq!(store.waiting_for(&[first, second]).await.unwrap(), []);
+    assert_eq!(store.ripe(8).await.unwrap(), []);
     assert_eq!(store.waiting_count(&ana.device).await.unwrap(), 1);
     assert_eq!(store.chain(&ana.device, 1).await.unwrap().have, 1);
 

@@ -40,8 +40,8 @@ use self::search::FolioFormat;
 use self::threads::{Readers, Writer, WriterThread};
 use super::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, SweepFrom, Swept, UserRow,
-    WaitingGroup,
+    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom, Swept,
+    UserRow, WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -190,6 +190,10 @@ impl RelayStore for SqliteStore {
             .await
     }
 
+    async fn ripe(&self, limit: usize) -> Result<Vec<Hash>> {
+        self.readers.read(move |r| read::ripe(&r.conn, limit)).await
+    }
+
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize> {
         let device = *device;
         self.readers
@@ -239,9 +243,17 @@ impl RelayStore for SqliteStore {
         match known {
             Some(floor) => Ok(floor),
             None => {
-                self.writer
+                let noted = self
+                    .writer
                     .write(move |tx, _, _| retention::greet(tx, &greeting))
-                    .await
+                    .await;
+                match noted {
+                    // A relay without room still serves those who read.
+                    Err(StorageError::Full) => {
+                        self.readers.read(|r| retention::floor(&r.conn)).await
+                    }
+                    noted => noted,
+                }
             }
         }
     }
@@ -277,15 +289,17 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)> {
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>> {
         let scope = scope.clone();
         self.readers
-            .read(move |r| read::fill(r, &scope, before, max_bytes))
+            .read(move |r| read::stretch(&r.conn, &scope, before, most))
+            .await
+    }
+
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |r| read::fill(r, &scope, from, until))
             .await
     }
 

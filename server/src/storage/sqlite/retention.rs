@@ -68,7 +68,8 @@ pub(super) fn greet(conn: &Connection, greeting: &Greeting) -> Result<Seq> {
     Ok(floor)
 }
 
-fn floor(conn: &Connection) -> Result<Seq> {
+/// Places up to here are not kept for scopes.
+pub(super) fn floor(conn: &Connection) -> Result<Seq> {
     Ok(conn
         .prepare_cached("SELECT floor FROM city")?
         .query_row([], |row| uint(row, 0))?)
