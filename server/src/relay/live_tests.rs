@@ -5,6 +5,7 @@ use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::Hash;
 use manzana_engine::keys::SecretKey;
 use manzana_engine::limits::{CHANGE_BYTES, FRAME_BYTES};
+use manzana_engine::relay::LogPlace;
 use manzana_engine::wire::{Down, Hello, Item, PROTOCOL_VERSION, Position, decode_frame};
 
 use super::*;
@@ -32,7 +33,12 @@ fn session(number: u8, scopes: &[Scope], head: Seq) -> Session {
     };
     let grant = SignedGrant::sign(&granted, &root);
     let chain = (0, Hash([0; 32]));
-    let begun = Session::begin(&hello, grant, granted, chain, (1, head), 0, &[0; 16]);
+    let log = LogPlace {
+        epoch: 1,
+        head,
+        floor: 0,
+    };
+    let begun = Session::begin(&hello, grant, granted, chain, log, 0, &[0; 16]);
     begun.unwrap().0
 }
 

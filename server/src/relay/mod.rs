@@ -13,11 +13,13 @@ mod desk;
 mod door;
 mod http;
 mod intake;
+mod joins;
 mod keys;
 mod live;
 mod nonce;
 mod pace;
 mod packs;
+mod retention;
 mod session;
 mod upgrade;
 
@@ -38,6 +40,7 @@ pub use door::{Claim, Refusal};
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
+pub use retention::RETENTION_DAYS;
 pub use session::Socket;
 
 use crate::auth::Attempts;
@@ -117,6 +120,8 @@ pub struct Relay {
     /// Failed enrolments and proofs, per device and per address.
     doors: Attempts,
     submissions: mpsc::Sender<Submission>,
+    /// Documents whose heads are to be joined.
+    wide: mpsc::Sender<manzana_engine::ids::DocId>,
     live: live::Live,
     commits: broadcast::Sender<Arc<live::News>>,
     rows: broadcast::Sender<Arc<LiveRow>>,
@@ -149,6 +154,12 @@ pub struct RelayMetrics {
     pub not_accepted: prometheus_client::metrics::counter::Counter,
     /// Groups in quarantine.
     pub quarantined: prometheus_client::metrics::counter::Counter,
+    /// Documents whose heads were joined.
+    pub joins: prometheus_client::metrics::counter::Counter,
+    /// Messages of reconciliation answered.
+    pub reconciliations: prometheus_client::metrics::counter::Counter,
+    /// Documents that devices hold and the relay has not, or has otherwise, as they listed them.
+    pub differences: prometheus_client::metrics::counter::Counter,
     /// Batches committed.
     pub batches: prometheus_client::metrics::counter::Counter,
     /// Live sessions of devices.
@@ -179,6 +190,17 @@ impl RelayMetrics {
             "relay_quarantined",
             "Groups in quarantine",
             self.quarantined.clone(),
+        );
+        registry.register("relay_joins", "Documents joined", self.joins.clone());
+        registry.register(
+            "relay_reconciliations",
+            "Messages of reconciliation answered",
+            self.reconciliations.clone(),
+        );
+        registry.register(
+            "relay_differences",
+            "Documents that devices hold otherwise",
+            self.differences.clone(),
         );
         registry.register("relay_batches", "Batches committed", self.batches.clone());
         registry.register(
@@ -252,6 +274,7 @@ impl Relay {
     ) -> Result<Arc<Self>, RelayError> {
         let head = store.head().await?;
         let (submissions, queue) = mpsc::channel(SUBMISSIONS);
+        let (to_join, wide) = mpsc::channel(joins::WAITING);
         let relay = Arc::new(Self {
             store,
             gate: parts.gate,
@@ -262,6 +285,7 @@ impl Relay {
             face: parts.face,
             clock,
             submissions,
+            wide: to_join,
             live: live::Live::default(),
             commits: broadcast::channel(LIVE).0,
             rows: broadcast::channel(LIVE).0,
@@ -277,6 +301,8 @@ impl Relay {
             let mut tasks = relay.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.spawn(intake::run(Arc::downgrade(&relay), queue));
             tasks.spawn(watch_settings(Arc::downgrade(&relay)));
+            tasks.spawn(retention::run(Arc::downgrade(&relay)));
+            tasks.spawn(joins::run(Arc::downgrade(&relay), wide));
         }
         Ok(relay)
     }

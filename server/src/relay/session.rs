@@ -12,9 +12,11 @@ use futures_util::{Sink, SinkExt, Stream, stream::SplitSink};
 use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
-use manzana_engine::grant::GrantBody;
+use manzana_engine::grant::{GrantBody, Scope};
 use manzana_engine::ids::{DeviceId, DocId, Seq};
-use manzana_engine::relay::{Ask, LogRowView, Need, Session, Sight};
+use manzana_engine::limits::SEGMENT_BYTES;
+use manzana_engine::reconcile::Range;
+use manzana_engine::relay::{Ask, LogPlace, LogRowView, Need, Session, Sight};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
@@ -23,8 +25,10 @@ use super::intake::{IntakeError, Submission};
 use super::live::{News, packed, view};
 use super::pace::Pace;
 use super::{Relay, RelayError};
-use crate::storage::{DeviceRecord, StorageError};
+use crate::storage::{DeviceRecord, Head, StorageError};
 
+/// Saved bytes of documents in one frame of a repair: about 64 KiB on the wire.
+const MEND_BYTES: usize = 4 * SEGMENT_BYTES;
 /// Answers in one frame.
 const ANSWERS: usize = 128;
 /// Log rows in one frame.
@@ -128,13 +132,26 @@ impl<'r, W: Socket> Driver<'r, W> {
             .grant
             .open(&relay.keys.root().public())
             .map_err(|_| StorageError::Damaged)?;
-        forget_answers(relay, &record.id, hello.answers_seen).await;
+        let floor = relay
+            .store
+            .greet(
+                &record.id,
+                hello.answers_seen,
+                place_of(hello, head),
+                relay.now(),
+            )
+            .await?;
+        let log = LogPlace {
+            epoch: head.epoch,
+            head: head.seq,
+            floor,
+        };
         let begun = Session::begin(
             hello,
             record.grant.clone(),
             granted,
             (chain.have, chain.hash),
-            (head.epoch, head.seq),
+            log,
             relay.now(),
             &nonce,
         );
@@ -248,9 +265,54 @@ impl<'r, W: Socket> Driver<'r, W> {
                     return Ok(Some(End::Gone));
                 }
             }
+            Ask::Reconcile { scope, ranges } => return self.reconcile(scope, &ranges).await,
             Ask::Nothing => {}
         }
         Ok(None)
+    }
+
+    /// Says where a scope differs from what the device holds.
+    async fn reconcile(
+        &mut self,
+        scope: Scope,
+        ranges: &[Range],
+    ) -> Result<Option<End>, RelayError> {
+        self.relay.metrics.reconciliations.inc();
+        let members = self.relay.store.members(&scope).await?;
+        let (frame, learnt) = match self.session.reconcile(scope, &members, ranges) {
+            Ok(answered) => answered,
+            Err(error) => return Ok(Some(End::Bye(error.code()))),
+        };
+        let surplus = learnt.theirs.len() as u64;
+        self.relay.metrics.differences.inc_by(surplus);
+        match frame {
+            Some(frame) if !self.send(&frame).await => Ok(Some(End::Gone)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Documents of a repair: those of the scope whole, within one frame.
+    async fn mend(&mut self, scope: &Scope, docs: &[DocId]) -> Result<bool, RelayError> {
+        let mut states = self.relay.store.docs(docs).await?;
+        let (mut whole, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for doc in docs {
+            match states.remove(doc) {
+                None => unknown.push(*doc),
+                Some(state) if !state.summary.scopes().contains(scope) => gone.push(*doc),
+                Some(state) => {
+                    bytes += state.saved.len();
+                    if bytes > MEND_BYTES && !whole.is_empty() {
+                        break;
+                    }
+                    whole.push(packed(&state));
+                }
+            }
+        }
+        match self.session.mend(&whole, gone, unknown) {
+            Some(frame) => Ok(self.send(&frame).await),
+            None => Ok(true),
+        }
     }
 
     async fn submit(
@@ -377,6 +439,7 @@ impl<'r, W: Socket> Driver<'r, W> {
                     None => Ok(true),
                 }
             }
+            Need::Mend { scope, docs } => self.mend(&scope, &docs).await,
             Need::Digests => {
                 let (at, digests) = self.relay.store.digests(self.session.scopes()).await?;
                 let frames = self.session.digests(at, digests, self.relay.keys.relay());
@@ -515,6 +578,17 @@ async fn forget_answers(relay: &Relay, device: &DeviceId, up_to: u64) {
 async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     // The guard that `wait_for` gives must not outlive this line.
     let _ = stopping.wait_for(|stop| *stop).await.is_ok();
+}
+
+/// The place of the log that the device still needs: what comes after it is read from there. A first
+/// start, or a place of another log, needs nothing of the past.
+fn place_of(hello: &Hello, head: Head) -> Seq {
+    let position = &hello.position;
+    let begun = !position.scopes.is_empty() || !position.fills.is_empty();
+    match begun && position.epoch == head.epoch {
+        true => position.seq.min(head.seq),
+        false => head.seq,
+    }
 }
 
 /// An envelope's answers, once they are there, with the hash of a carried one.

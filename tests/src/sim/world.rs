@@ -503,7 +503,7 @@ impl World {
             if self.frames_aloud {
                 self.tell(|| format!("      ← {i}: {}", brief_up(&up)));
             }
-            if matches!(up, Up::Drift { .. }) {
+            if matches!(up, Up::Drift { .. } | Up::Reconcile { .. }) {
                 self.drifts += 1;
                 self.drifted(i);
             }

@@ -8,7 +8,7 @@ use crate::codec;
 use crate::document::{Document, MadeChange};
 use crate::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part, PartKind};
 use crate::fold::EventKind;
-use crate::gate::chunk;
+use crate::gate::{caps, chunk};
 use crate::ids::{DocId, RecordId};
 use crate::intent::{Edit, Intent, NewPetition, RecordDraft};
 use crate::policy::{self, Denial, Rule};
@@ -224,7 +224,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 let (document, doc, made) = Document::create_petition(actor, id, petition, event)?;
                 let change = decoded(&made)?;
                 policy::check(&self.meta.facts(), None, &change)?;
-                draft.push(None, doc, &document, made)?;
+                draft.push(None, doc, &document, vec![made])?;
             }
             Intent::Add { docs, records } => {
                 let records: Vec<Record> = records.iter().filter_map(RecordDraft::record).collect();
@@ -253,10 +253,16 @@ impl<S: ReplicaStore> Staged<'_, S> {
             Some(shown) => Document::load(shown)?,
             None => open_accepted(&row)?,
         };
-        let before = document.view()?;
+        // Seventy people who comment with no network leave seventy heads; a change names few.
+        let mut changes = document.join_heads(self.meta.current_actor())?;
+        let (before, base) = (document.view()?, document.clone());
         let made = make(&mut document)?;
-        policy::check(&self.meta.facts(), Some(&before), &decoded(&made)?)?;
-        draft.push(Some(row), doc, &document, made)?;
+        let change = decoded(&made)?;
+        policy::check(&self.meta.facts(), Some(&before), &change)?;
+        let bytes = row.bytes().len() + changes.iter().map(|made| made.bytes.len()).sum::<usize>();
+        caps::check(&base, &change, &made.bytes, bytes).map_err(Denial::from)?;
+        changes.push(made);
+        draft.push(Some(row), doc, &document, changes)?;
         Ok(())
     }
 
@@ -333,7 +339,7 @@ impl Draft {
         row: Option<DocRow>,
         doc: DocId,
         document: &Document,
-        made: MadeChange,
+        made: Vec<MadeChange>,
     ) -> Result<(), crate::document::DocumentError> {
         let summary = document.summary()?;
         let mut row = row.unwrap_or_else(|| DocRow {
@@ -350,12 +356,13 @@ impl Draft {
         });
         row.shown = Some(document.save());
         row.summary = summary;
-        row.provisional += 1;
+        row.provisional += u32::try_from(made.len()).unwrap_or(u32::MAX);
         self.rows.push(row);
-        self.entries.push(Entry {
+        let entries = made.into_iter().map(|made| Entry {
             doc,
             change: made.bytes,
         });
+        self.entries.extend(entries);
         Ok(())
     }
 }

@@ -364,6 +364,15 @@ pub fn a_document_is_found_by_its_present_scopes<F: Fixture>(fixture: &mut F) {
         );
     }
     assert_eq!(ok(fixture.store().docs_in(&crew)), [doc_id(1), doc_id(2)]);
+    let opened = fixture.documents_opened();
+    let heads = ok(fixture.store().heads_in(&crew));
+    assert_eq!(fixture.documents_opened(), opened, "no document is opened");
+    let docs: Vec<DocId> = heads.iter().map(|(doc, _)| *doc).collect();
+    assert_eq!(docs, [doc_id(1), doc_id(2)]);
+    for (doc, heads) in heads {
+        let row = ok(fixture.store().doc(&doc));
+        assert_eq!(row.map(|row| row.accepted_heads), Some(heads));
+    }
     commit(
         fixture,
         [put_doc(doc_row(1, 5, &[block.clone(), Scope::Author(8)]))],

@@ -20,6 +20,17 @@ use crate::policy::Rule;
 use crate::summary::Summary;
 use crate::wire::PackedDoc;
 
+/// What taking a whole document came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installed {
+    /// The accepted layer is what came.
+    Whole,
+    /// It holds changes beside those that came.
+    More,
+    /// It cannot be opened here.
+    Not,
+}
+
 /// What applying an accepted change came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
@@ -110,7 +121,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
     pub(super) fn install(&mut self, packed: &PackedDoc, standing: bool) -> ReplicaResult<(), S> {
         let summary = Summary::from_outside(&packed.summary);
         let Some(summary) = summary.filter(|_| packed.saved.len() <= DOC_BYTES) else {
-            return self.install_opened(packed);
+            return self.install_opened(packed).map(|_| ());
         };
         self.meta.missing.retain(|doc| *doc != packed.doc);
         let scopes = own_scopes(&self.held, summary.scopes());
@@ -120,12 +131,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 !row.quarantined && row.shown.is_none() && row.accepted_heads == summary.heads
             });
             let Some(row) = row.filter(|_| !scopes.is_empty()) else {
-                return self.install_opened(packed);
+                return self.install_opened(packed).map(|_| ());
             };
             if self.open_envelopes_of(&packed.doc)?.is_empty() {
                 return self.hold_again(row, scopes, packed);
             }
-            return self.install_opened(packed);
+            return self.install_opened(packed).map(|_| ());
         }
         if scopes.is_empty() {
             return Ok(());
@@ -168,24 +179,33 @@ impl<S: ReplicaStore> Staged<'_, S> {
     }
 
     /// Takes a whole document, opened: whoever asked for it needs it, or work here stands on it.
-    pub(super) fn install_opened(&mut self, packed: &PackedDoc) -> ReplicaResult<(), S> {
+    pub(super) fn install_opened(&mut self, packed: &PackedDoc) -> ReplicaResult<Installed, S> {
         self.meta.missing.retain(|doc| *doc != packed.doc);
         let row = self.doc(&packed.doc)?;
         let fits = packed.saved.len() <= DOC_BYTES;
         let loaded = fits.then(|| Document::load(&packed.saved).ok()).flatten();
         // A document of another kind or version than this program knows has no row it can show.
-        let Some(mut accepted) = loaded.filter(|document| document.summary().is_ok()) else {
+        let Some(relays) = loaded.filter(|document| document.summary().is_ok()) else {
             self.quarantine(packed.doc)?;
-            return Ok(());
+            return Ok(Installed::Not);
         };
+        let mut accepted = relays.clone();
+        // Never step back: a change that came by the log may be newer than the pack. What contradicts
+        // gives way.
         if let Some(held) = row.as_ref().and_then(|row| open_accepted(row).ok()) {
-            // Never step back: a change that came by the log may be newer than the pack.
-            for made in held.changes() {
-                accepted.apply(&made.bytes)?;
+            let mut changes = held.changes().into_iter();
+            if !changes.all(|made| accepted.apply(&made.bytes).is_ok()) {
+                accepted = relays.clone();
             }
         }
+        let more = accepted.heads() != relays.heads();
         let (creation_seq, folio) = (Some(packed.creation_seq), packed.folio);
-        self.settle(packed.doc, row, &accepted, creation_seq, folio)
+        self.settle(packed.doc, row, &accepted, creation_seq, folio)?;
+        Ok(if more {
+            Installed::More
+        } else {
+            Installed::Whole
+        })
     }
 
     /// Counts a document in the digests of these scopes instead of those it is counted in.

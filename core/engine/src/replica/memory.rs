@@ -9,7 +9,7 @@ use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 use crate::answer::{Answer, SignedReceipt};
 use crate::digest::SetHash;
 use crate::grant::Scope;
-use crate::ids::{DeviceId, DocId, RecordId};
+use crate::ids::{DeviceId, DocId, Hash, RecordId};
 
 /// What can go wrong in memory: only what a test asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -223,6 +223,14 @@ impl ReplicaStore for MemoryReplica {
         let rows = self.docs.values();
         let inside = rows.filter(|row| row.accepted_scopes.contains(scope));
         Ok(inside.map(|row| row.doc).collect())
+    }
+
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, MemoryError> {
+        let rows = self.docs.values();
+        let inside = rows.filter(|row| row.accepted_scopes.contains(scope));
+        Ok(inside
+            .map(|row| (row.doc, row.accepted_heads.clone()))
+            .collect())
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), MemoryError> {

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::repair::Fruitless;
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
@@ -84,6 +85,15 @@ pub struct Meta {
     /// Scopes that are filled again because their digest differed.
     #[n(23)]
     pub(super) drifted: Vec<Scope>,
+    /// Scopes whose repair ended and whose digest has not been the relay's since.
+    #[cbor(n(26), default)]
+    pub(super) fruitless: Vec<Fruitless>,
+    /// Documents that cannot be opened here, in the version in which they cannot.
+    #[cbor(n(27), default)]
+    pub(super) exceptions: Vec<(DocId, [u8; 16])>,
+    /// See [`Meta::surplus`].
+    #[cbor(n(28), default)]
+    pub(super) surplus: Vec<DocId>,
     /// Documents of which something came without its base: asked for whole, until they come.
     #[n(24)]
     pub(super) missing: Vec<DocId>,
@@ -159,6 +169,9 @@ impl Meta {
             city_time: 0,
             moved: Vec::new(),
             drifted: Vec::new(),
+            fruitless: Vec::new(),
+            exceptions: Vec::new(),
+            surplus: Vec::new(),
             missing: Vec::new(),
             broken: Vec::new(),
         })

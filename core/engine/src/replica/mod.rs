@@ -24,6 +24,7 @@ pub mod conformance;
 mod layers;
 mod memory;
 mod meta;
+mod repair;
 mod staged;
 mod store;
 mod stream;
@@ -128,8 +129,12 @@ struct Session {
     carried: Vec<crate::envelope::Envelope>,
     /// Those that were offered in this session.
     offered: BTreeMap<crate::ids::Hash, (crate::ids::DeviceId, u32, u64)>,
-    /// Scopes that were found to differ in this session: a fill that did not help is not repeated.
-    drifted: Vec<Scope>,
+    /// Scopes that differ and wait for their repair, with what the relay signed of them.
+    differing: Vec<(Scope, crate::ids::Hash)>,
+    /// The repair under way.
+    repair: Option<repair::Repair>,
+    /// Scopes whose repair was begun in this session: none is begun twice.
+    repaired: Vec<Scope>,
     /// Control frames waiting to go.
     queue: Vec<Up>,
     /// Documents asked for whole and not answered yet.
@@ -255,9 +260,10 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(found)
     }
 
-    /// Whether documents were asked for in this session that have not come yet.
+    /// Whether documents were asked for in this session that have not come yet, or a scope is under
+    /// repair.
     pub fn awaits_documents(&self) -> bool {
-        !self.session.wanted.is_empty()
+        !self.session.wanted.is_empty() || self.session.repair.is_some()
     }
 
     /// The role of this device's user.

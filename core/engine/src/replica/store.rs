@@ -196,6 +196,8 @@ pub trait ReplicaStore {
     fn digest(&self, scope: &Scope) -> Result<SetHash, Self::Error>;
     /// Documents whose accepted layer counts in this scope, by id: to drop or refill it.
     fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, Self::Error>;
+    /// The same documents with the heads of their accepted layers, by id: no document is opened.
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, Self::Error>;
 
     /// Writes everything or nothing, durably.
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), Self::Error>;

@@ -6,7 +6,6 @@ use super::staged::Staged;
 use super::sync::ProtocolError;
 use super::{Change, Replica, ReplicaError, ReplicaResult};
 use crate::codec;
-use crate::digest::SignedDigest;
 use crate::grant::Scope;
 use crate::ids::{DocId, Hash, Seq};
 use crate::limits::SEGMENT_INFLATED;
@@ -117,7 +116,7 @@ impl<S: ReplicaStore> Replica<S> {
         let mut staged = self.stage()?;
         staged.meta.missing.retain(|other| *other != id);
         match doc {
-            Some(doc) if doc.doc == id => staged.install_opened(&doc)?,
+            Some(doc) if doc.doc == id => drop(staged.install_opened(&doc)?),
             Some(_) => return Ok(Err(ProtocolError::Malformed)),
             None => {
                 staged.meta.mended(&id);
@@ -133,50 +132,6 @@ impl<S: ReplicaStore> Replica<S> {
                 }
             }
         }
-        Ok(Ok(()))
-    }
-
-    /// Drift check: compares a signed digest with ours, at our own position, over the accepted layer.
-    pub(super) fn compare(
-        &mut self,
-        digest: &SignedDigest,
-    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let meta = self.meta()?;
-        let Some(body) = digest.open(&meta.relay_key) else {
-            return Ok(Err(ProtocolError::Unverified));
-        };
-        if !meta.missing.is_empty() {
-            // What was asked for whole is on its way: it is not missing, but something else may be.
-            self.session.undecided.insert(body.scope, digest.clone());
-            return Ok(Ok(()));
-        }
-        let position = &meta.position;
-        let here = body.epoch == position.epoch
-            && body.seq == position.seq
-            && meta.ahead <= position.seq
-            && position.scopes.contains(&body.scope);
-        let mut staged = self.stage()?;
-        staged.meta.city_head = staged.meta.city_head.max(body.seq);
-        let differs = here && staged.digest(&body.scope)?.digest() != body.digest;
-        // A fill that did not mend it once will not mend it twice.
-        let drifted = differs && !self.session.drifted.contains(&body.scope);
-        if drifted {
-            staged.meta.drifted.push(body.scope.clone());
-            // Read it again from its start; what is held stays until then.
-            staged
-                .meta
-                .position
-                .scopes
-                .retain(|scope| *scope != body.scope);
-            staged.forget_scope(&body.scope)?;
-        }
-        let finished = staged.finish();
-        self.commit(finished)?;
-        if drifted {
-            self.session.drifted.push(body.scope.clone());
-            self.session.queue.push(Up::Drift { scope: body.scope });
-        }
-        self.ask_again()?;
         Ok(Ok(()))
     }
 }
@@ -294,7 +249,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
 }
 
 /// Inflates a segment within its limit and reads it.
-fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
+pub(super) fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
     let bytes = zstd::bulk::decompress(segment, SEGMENT_INFLATED).ok()?;
     codec::decode(&bytes).ok()
 }

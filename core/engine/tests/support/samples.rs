@@ -16,6 +16,7 @@ use manzana_engine::ids::{Actor, DocId, Hash, RecordId};
 use manzana_engine::intent::NewPetition;
 use manzana_engine::keys::{Purpose, SecretKey};
 use manzana_engine::policy::Rule;
+use manzana_engine::reconcile::Range;
 use manzana_engine::record::{Attachment, By, CatalogRef, Comment, Event, Link, Position, Record};
 use manzana_engine::relay::pack_segment;
 use manzana_engine::seal::{self, Entropy, Petitioner};
@@ -479,6 +480,42 @@ fn up() -> Vec<Case> {
                 scope: Scope::Block(114),
             },
         ),
+        case(
+            "up_reconcile",
+            &Up::Reconcile {
+                scope: Scope::Block(114),
+                ranges: ranges(),
+            },
+        ),
+        case(
+            "up_mend",
+            &Up::Mend {
+                scope: Scope::Block(114),
+                docs: vec![doc()],
+            },
+        ),
+    ]
+}
+
+fn ranges() -> Vec<Range> {
+    let upto = |bytes: &[u8]| bytes.to_vec().into();
+    vec![
+        Range::Same {
+            upto: upto(&[0x20]),
+        },
+        Range::Sum {
+            upto: upto(&[0x7f, 0x03]),
+            sum: [5; 16],
+        },
+        Range::List {
+            upto: upto(&[0x80]),
+            members: vec![0x7f; 32].into(),
+        },
+        Range::Told {
+            upto: upto(&[]),
+            members: vec![0x81; 32].into(),
+            lacks: vec![0x82; 16].into(),
+        },
     ]
 }
 
@@ -572,6 +609,22 @@ fn down() -> Vec<Case> {
             &Down::Carried {
                 hash: hash(7),
                 groups: Vec::new(),
+            },
+        ),
+        case(
+            "down_reconcile",
+            &Down::Reconcile {
+                scope: Scope::Block(114),
+                ranges: ranges(),
+            },
+        ),
+        case(
+            "down_mend",
+            &Down::Mend {
+                scope: Scope::Block(114),
+                segment: pack_segment(&[packed(Some(30_852))]).into(),
+                gone: vec![doc()],
+                unknown: vec![DocId([7; 16])],
             },
         ),
     ];

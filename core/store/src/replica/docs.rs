@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::DocId;
+use manzana_engine::ids::{DocId, Hash};
 use manzana_engine::replica::DocRow;
 use minicbor::Encode;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
@@ -31,6 +31,8 @@ pub(super) const LIST: &str = concat!(
 );
 pub(super) const SCOPES: &str = "SELECT accepted_scopes FROM docs WHERE doc = ?1";
 pub(super) const DOCS_IN: &str = "SELECT doc FROM doc_scopes WHERE scope = ?1 ORDER BY doc";
+pub(super) const HEADS_IN: &str = "SELECT doc, accepted_heads FROM doc_scopes JOIN docs USING (doc)
+     WHERE scope = ?1 ORDER BY doc";
 pub(super) const DIGEST: &str = "SELECT state FROM digests WHERE scope = ?1";
 const PUT: &str = "INSERT INTO docs (doc, kind, status, conflict, captured_at, folio, creation_seq,
          provisional, quarantined, accepted_heads, accepted_scopes, summary)
@@ -171,6 +173,21 @@ pub(super) fn docs_in(conn: &Connection, scope: &Scope) -> Result<Vec<DocId>, St
     let mut statement = conn.prepare_cached(DOCS_IN)?;
     let docs = statement.query_map([scope.to_string()], |row| Ok(DocId(row.get(0)?)))?;
     Ok(docs.collect::<Result<_, _>>()?)
+}
+
+/// The same documents with the heads of their accepted layers.
+pub(super) fn heads_in(
+    conn: &Connection,
+    scope: &Scope,
+) -> Result<Vec<(DocId, Vec<Hash>)>, StoreError> {
+    let mut statement = conn.prepare_cached(HEADS_IN)?;
+    let mut rows = statement.query([scope.to_string()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let heads = codec::decode(row.get_ref(1)?.as_blob().map_err(damaged)?)?;
+        found.push((DocId(row.get(0)?), heads));
+    }
+    Ok(found)
 }
 
 /// A scope's digest; empty when none is stored.

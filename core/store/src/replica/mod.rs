@@ -14,7 +14,7 @@ use std::time::Duration;
 use manzana_engine::answer::SignedReceipt;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
 use manzana_engine::replica::{Continuity, DocRow, EnvelopeRow, IntentRow, ReplicaStore, Write};
 use rusqlite::{Connection, Transaction};
 
@@ -154,6 +154,10 @@ impl ReplicaStore for SqliteReplica {
 
     fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, StoreError> {
         docs::docs_in(&self.conn, scope)
+    }
+
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, StoreError> {
+        docs::heads_in(&self.conn, scope)
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {

@@ -7,13 +7,14 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, Seq};
+use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::{
-    ChainHead, DocState, Fate, Head, IntakeAsk, IntakeFacts, LogRow, Move, Result, Stretch,
-    WaitingGroup,
+    ChainHead, DocState, Fate, Head, IntakeAsk, IntakeFacts, LogRow, Move, Result, StorageError,
+    Stretch, WaitingGroup,
 };
 use super::convert::{
     cbor, count, id, int, kind_code, move_of, optional_uint, part_code, scope_key, uint,
@@ -41,6 +42,9 @@ const PLACES_ABOVE: &str = "SELECT creation_seq FROM scope_docs
 const STRETCH_MEMBERS: &str =
     "SELECT count(*), max(d.last_seq) FROM scope_docs s JOIN docs d USING (creation_seq)
      WHERE s.scope = ?1 AND s.creation_seq >= ?2 AND s.creation_seq < ?3";
+const SCOPE_VERSIONS: &str =
+    "SELECT d.doc, d.version FROM scope_docs s JOIN docs d USING (creation_seq)
+     WHERE s.scope = ?1";
 /// Columns that [`doc_row`] reads.
 pub(super) const DOC_COLUMNS: &str =
     "docs.doc, docs.creation_seq, docs.last_seq, docs.folio, docs.masked_name, docs.summary";
@@ -406,6 +410,22 @@ pub(super) fn digests(conn: &Connection, scopes: &[Scope]) -> Result<(Seq, Vec<(
         .map(|scope| Ok((scope.clone(), digests::load(conn, scope)?.digest())))
         .collect::<Result<_>>()?;
     Ok((head, states))
+}
+
+/// The members of a scope: from rows alone, no document is opened.
+pub(super) fn members(conn: &Connection, scope: &Scope) -> Result<Members> {
+    let mut statement = conn.prepare_cached(SCOPE_VERSIONS)?;
+    let rows = statement.query_map([scope_key(scope)], |row| {
+        let version = Version::from_slice(row.get_ref(1)?.as_blob().unwrap_or_default());
+        Ok((id(row, 0, DocId::from_slice)?, version))
+    })?;
+    let mut members = Vec::new();
+    for row in rows {
+        let (doc, version) = row?;
+        let version = version.ok_or(StorageError::Damaged)?;
+        members.push(Member { doc, version });
+    }
+    Ok(members.into())
 }
 
 pub(super) fn parts(conn: &Connection, doc: &DocId, kind: PartKind) -> Result<Vec<Bytes>> {
