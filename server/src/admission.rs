@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use crate::metrics::{Listener, ListenerLabel, Metrics};
 
 /// How long a peer may leave what we write unread.
-const STALL: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(20);
 
 /// Admits a bounded number of connections.
 #[derive(Clone, Debug)]

@@ -165,8 +165,9 @@ async fn hello_lists_and_log_open_no_document() {
     assert_eq!(store.list(&filter).await.unwrap().len(), 1);
     assert_eq!(store.changed_since(0, 10).await.unwrap().len(), 1);
     store.accepted_times(&sheet.doc).await.unwrap();
+    store.stretch(&Scope::City, u64::MAX, 9).await.unwrap();
     assert_eq!(store.opened(), 0);
-    store.fill(&Scope::City, u64::MAX, 1 << 20).await.unwrap();
+    store.fill(&Scope::City, 0, u64::MAX).await.unwrap();
     store.docs(&[sheet.doc]).await.unwrap();
     assert_eq!(store.opened(), 2);
 }

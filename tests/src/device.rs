@@ -109,6 +109,11 @@ impl<S: ReplicaStore> Device<S> {
             street: Some("Av. Ignacio Zaragoza 410".to_owned()),
             ..NewPetition::default()
         };
+        self.capture_form(petition)
+    }
+
+    /// Captures this petition.
+    pub fn capture_form(&mut self, petition: NewPetition) -> DocId {
         let saved = self.replica.capture(petition, None, NOW, &mut self.random);
         saved.expect("captured").docs[0]
     }

@@ -253,7 +253,8 @@ impl Client {
 
     /// One petition in full.
     pub async fn detail(&self, doc: DocId) -> Result<PetitionDetail, ClientError> {
-        self.read(move |state| views::detail(state, &doc)).await
+        // Woken afterwards: one that does not open is asked for.
+        self.write(move |state| views::detail(state, &doc)).await
     }
 
     /// The petition that a person names by folio, provisional folio or document id.
@@ -264,7 +265,7 @@ impl Client {
 
     /// The catalogs that this device holds (agencies, neighborhoods…), by name.
     pub async fn catalogs(&self) -> Result<Vec<CatalogView>, ClientError> {
-        self.read(views::catalogs).await
+        self.write(views::catalogs).await
     }
 
     /// What waits in "Por corregir", oldest first.

@@ -211,18 +211,17 @@ fn petition_rows(replica: &Held) -> Result<impl Iterator<Item = DocRow>, ClientE
     Ok(rows.filter(|row| row.summary.doc_kind == DocKind::Petition))
 }
 
-/// The catalogs that this device holds, by name.
-pub(crate) fn catalogs(state: &State) -> Result<Vec<CatalogView>, ClientError> {
-    let replica = state.read()?;
+/// The catalogs that this device holds, by name. One that does not open is left out: it is asked for.
+pub(crate) fn catalogs(state: &mut State) -> Result<Vec<CatalogView>, ClientError> {
+    let (replica, _) = state.replica()?;
     let mut catalogs = Vec::new();
     for listed in replica.store().list()? {
         if listed.summary.doc_kind != DocKind::Catalog {
             continue;
         }
-        let row = replica.store().doc(&listed.doc)?;
-        let bytes = row.as_ref().map(DocRow::bytes).unwrap_or_default();
-        let view = Document::load(bytes).and_then(|doc| doc.catalog_at(&doc.heads()));
-        catalogs.push(view.map_err(|_| ClientError::Internal("a catalog cannot be opened"))?);
+        if let Some((_, doc)) = replica.open_document(&listed.doc)? {
+            catalogs.extend(doc.catalog_at(&doc.heads()).ok());
+        }
     }
     catalogs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(catalogs)
@@ -234,12 +233,15 @@ pub(crate) fn row(state: &State, doc: &DocId) -> Result<Option<Petition>, Client
     row.map(|row| Petition::of(replica, row)).transpose()
 }
 
-pub(crate) fn detail(state: &State, doc: &DocId) -> Result<PetitionDetail, ClientError> {
+pub(crate) fn detail(state: &mut State, doc: &DocId) -> Result<PetitionDetail, ClientError> {
+    const UNREADABLE: ClientError = ClientError::Internal("a document cannot be opened");
+    let (replica, _) = state.replica()?;
+    let Some((row, document)) = replica.open_document(doc)? else {
+        let held = replica.store().doc(doc)?;
+        return Err(held.map_or(ClientError::NotFound, |_| UNREADABLE));
+    };
+    let view = document.view().map_err(|_| UNREADABLE)?;
     let replica = state.read()?;
-    let row = replica.store().doc(doc)?.ok_or(ClientError::NotFound)?;
-    let view = Document::load(row.bytes())
-        .and_then(|document| document.view())
-        .map_err(|_| ClientError::Internal("a document cannot be opened"))?;
     let allowed = policy::allowed_events(&replica.meta()?.facts(), &view);
     Ok(PetitionDetail {
         petition: Petition::of(replica, row)?,

@@ -43,6 +43,13 @@ impl SetHash {
         self.combine(doc, heads, u16::wrapping_sub);
     }
 
+    /// The set of this one member, to be merged into the hash of every set that it joins.
+    pub fn of(doc: &DocId, heads: &[Hash]) -> Self {
+        let mut one = Self::default();
+        one.add(doc, heads);
+        one
+    }
+
     /// Applies all additions and removals of `other` here too: a document that changes in many scopes
     /// is expanded once and not once per scope.
     pub fn merge(&mut self, other: &Self) {

@@ -19,6 +19,7 @@ pub mod intent;
 pub mod keys;
 pub mod limits;
 pub mod policy;
+pub mod reconcile;
 pub mod record;
 pub mod relay;
 pub mod replica;

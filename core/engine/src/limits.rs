@@ -45,14 +45,37 @@ pub const FRAME_BYTES: usize = 1 << 20;
 /// Most operations in a document.
 pub const DOC_OPS: u64 = 20_000;
 
+/// Longest summary row that a device takes from outside, bytes: a title and three lines of a street at
+/// [`TEXT_BYTES`] each, and as much again of names. A longer one is derived from its document.
+pub const SUMMARY_BYTES: usize = 128 << 10;
+
 /// Most changes in a document.
 pub const DOC_CHANGES: usize = 2_000;
 
-/// Largest saved document, bytes.
+/// Largest saved document, bytes. Packs, enters and wholes bring none that is larger.
 pub const DOC_BYTES: usize = 512 << 10;
 
 /// Most actors in a document.
 pub const DOC_ACTORS: usize = 256;
+
+/// Into how many parts the caps of a petition are divided: one device may take one of them, so that
+/// nobody can fill a petition for all the others. A call centre's busiest desk stays far below.
+pub const AUTHOR_SHARE: usize = 4;
+
+/// Most operations of one device in a petition.
+pub const AUTHOR_OPS: u64 = DOC_OPS / AUTHOR_SHARE as u64;
+
+/// Most changes of one device in a petition.
+pub const AUTHOR_CHANGES: usize = DOC_CHANGES / AUTHOR_SHARE;
+
+/// Most bytes of changes of one device in a petition.
+pub const AUTHOR_BYTES: usize = DOC_BYTES / AUTHOR_SHARE;
+
+/// Most actors of one device in a petition: each replay and each life of its store takes one.
+pub const AUTHOR_ACTORS: usize = DOC_ACTORS / AUTHOR_SHARE;
+
+/// Most heads that a document keeps: above them they are joined by a change without operations.
+pub const JOIN_HEADS: usize = 16;
 
 /// Longest text a person may write into one field, bytes of UTF-8.
 pub const TEXT_BYTES: usize = 16 << 10;
@@ -65,3 +88,6 @@ pub const SEGMENT_BYTES: usize = 64 << 10;
 
 /// Largest segment once inflated, bytes: a bomb is refused before it is inflated whole.
 pub const SEGMENT_INFLATED: usize = 1 << 20;
+
+/// Most documents that a device asks for at once while it repairs a scope.
+pub const MEND_DOCS: usize = 512;

@@ -287,8 +287,7 @@ fn check_update(facts: &Facts, view: &PetitionView, change: &DecodedChange) -> R
         return Err(Rule::OutOfScope.into());
     }
     if change.ops.is_empty() {
-        // A join of heads is the relay's own act; a device's empty change says nothing.
-        return Err(Rule::ForbiddenOperation.into());
+        return check_join(facts, change);
     }
     for op in &change.ops {
         let name = map_key(op)?;
@@ -312,6 +311,17 @@ fn check_update(facts: &Facts, view: &PetitionView, change: &DecodedChange) -> R
         }
     }
     Ok(())
+}
+
+/// A change without operations joins heads, at least two: whoever may write to the petition may, and
+/// so may the administration, whose device joins for the relay. It says what its author had seen and
+/// decides nothing.
+fn check_join(facts: &Facts, change: &DecodedChange) -> Result<(), Denial> {
+    match facts.role {
+        Role::Auditor => Err(Rule::RoleMayNot.into()),
+        _ if change.deps.len() < 2 => Err(Rule::ForbiddenOperation.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Fields that people correct after the capture.

@@ -2,9 +2,11 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::codec;
 use crate::fold::Status;
 use crate::grant::Scope;
 use crate::ids::{CatalogId, Hash, RecordId, UserId};
+use crate::limits::SUMMARY_BYTES;
 use crate::record::CatalogRef;
 
 /// Kinds of documents.
@@ -128,6 +130,17 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Reads a row that came with a document, without the document: bounded, and only with heads that
+    /// can be a document's. `None` sends the reader to the document itself.
+    pub fn from_outside(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > SUMMARY_BYTES {
+            return None;
+        }
+        let summary: Self = codec::decode(bytes).ok()?;
+        let ascending = summary.heads.is_sorted_by(|a, b| a < b);
+        (ascending && !summary.heads.is_empty()).then_some(summary)
+    }
+
     /// The scopes that hold the document now, sorted.
     pub fn scopes(&self) -> Vec<Scope> {
         if self.doc_kind == DocKind::Catalog {

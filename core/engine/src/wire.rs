@@ -11,7 +11,8 @@ use crate::codec;
 use crate::digest::SignedDigest;
 use crate::grant::{Scope, SignedGrant};
 use crate::ids::{CatalogId, DocId, Hash, Seq};
-pub use crate::limits::FRAME_BYTES;
+pub use crate::limits::{FRAME_BYTES, MEND_DOCS};
+use crate::reconcile::Range;
 
 /// Version of this protocol. Another one is refused in words.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -106,12 +107,32 @@ pub enum Up {
         #[n(0)]
         doc: DocId,
     },
-    /// The device's digest of a scope differs: fill it again.
+    /// Hardly anything of a scope is held: fill it again from its start.
     #[n(5)]
     Drift {
         /// The scope.
         #[n(0)]
         scope: Scope,
+    },
+    /// The device's digest of a scope differs: where? See [`crate::reconcile`].
+    #[n(6)]
+    Reconcile {
+        /// The scope.
+        #[n(0)]
+        scope: Scope,
+        /// Its members, as ranges of their ids.
+        #[n(1)]
+        ranges: Vec<Range>,
+    },
+    /// Documents that differ: send them whole, or say that they are not in the scope.
+    #[n(7)]
+    Mend {
+        /// The scope.
+        #[n(0)]
+        scope: Scope,
+        /// The documents, at most [`MEND_DOCS`].
+        #[n(1)]
+        docs: Vec<DocId>,
     },
 }
 
@@ -127,9 +148,13 @@ pub struct PackedDoc {
     /// Its folio.
     #[n(2)]
     pub folio: Option<u64>,
-    /// `save_nocompress` of it.
+    /// `save_nocompress` of it; at most [`crate::limits::DOC_BYTES`].
     #[n(3)]
     pub saved: ByteVec,
+    /// Its row as the relay keeps it, an encoded [`crate::summary::Summary`]: with it a device stores
+    /// the document unopened. Read it with [`crate::summary::Summary::from_outside`].
+    #[n(4)]
+    pub summary: ByteVec,
 }
 
 /// One accepted change on its way down.
@@ -337,6 +362,32 @@ pub enum Down {
         /// Its answers; empty when it could not be taken in.
         #[n(1)]
         groups: Vec<crate::answer::Answer>,
+    },
+    /// The answer to [`Up::Reconcile`].
+    #[n(9)]
+    Reconcile {
+        /// The scope.
+        #[n(0)]
+        scope: Scope,
+        /// What the relay has there, or says of what was listed; nothing means the same.
+        #[n(1)]
+        ranges: Vec<Range>,
+    },
+    /// Part of the answer to [`Up::Mend`]: each document asked for is in exactly one of these.
+    #[n(10)]
+    Mend {
+        /// The scope.
+        #[n(0)]
+        scope: Scope,
+        /// Documents of the scope, whole: a segment as in a pack.
+        #[n(1)]
+        segment: ByteVec,
+        /// Documents that are not in the scope.
+        #[n(2)]
+        gone: Vec<DocId>,
+        /// Documents that the relay does not know at all.
+        #[n(3)]
+        unknown: Vec<DocId>,
     },
 }
 

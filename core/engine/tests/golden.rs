@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use manzana_engine::ids::Hash;
 use manzana_engine::limits::FRAME_BYTES;
-use manzana_engine::relay::{Session, SessionError};
+use manzana_engine::relay::{LogPlace, Session, SessionError};
 use manzana_engine::wire::{ByeCode, FrameError, PROTOCOL_VERSION, Up, decode_frame};
 use manzana_engine::{codec, limits};
 use samples::Case;
@@ -135,7 +135,11 @@ fn another_version_of_the_protocol_is_refused_when_the_session_begins() {
             grant,
             granted,
             (0, Hash([0; 32])),
-            (1, 0),
+            LogPlace {
+                epoch: 1,
+                head: 0,
+                floor: 0,
+            },
             0,
             &[0; 16],
         );
@@ -188,7 +192,8 @@ fn read(relative: &str) -> String {
 fn the_protocol_document_names_every_variant_of_the_wire_with_its_number() {
     let document = read("../../PROTOCOL.md");
     let subjects = [
-        ("src/wire.rs", &["Up", "Down", "Item", "ByeCode"][..], 28),
+        ("src/wire.rs", &["Up", "Down", "Item", "ByeCode"][..], 32),
+        ("src/reconcile/range.rs", &["Range"], 4),
         ("src/answer.rs", &["Answer", "HeldReason"], 8),
         ("src/policy.rs", &["Rule"], 19),
         ("src/envelope.rs", &["PartKind"], 2),

@@ -563,9 +563,9 @@ fn lose_a_change(
     world.devices[i] = device;
 }
 
-fn drifts(world: &World, i: usize) -> usize {
+fn repairs(world: &World, i: usize) -> usize {
     let said = world.devices[i].said.iter();
-    said.filter(|up| matches!(up, Up::Drift { .. })).count()
+    said.filter(|up| matches!(up, Up::Mend { .. })).count()
 }
 
 #[test]
@@ -578,17 +578,17 @@ fn a_replica_that_lost_a_change_notices_and_is_whole_again() {
     let before = world.row(a, doc).unwrap();
     world.comment(o, doc, "se perderá");
     world.heal();
-    assert_eq!(drifts(&world, a), 0);
+    assert_eq!(repairs(&world, a), 0);
     lose_a_change(&mut world, a, doc, &before);
     world.sync(a);
-    assert_eq!(drifts(&world, a), 1);
+    assert_eq!(repairs(&world, a), 1);
     world.assert_whole(a);
     world.sync(a);
-    assert_eq!(drifts(&world, a), 1);
+    assert_eq!(repairs(&world, a), 1);
 }
 
 #[test]
-fn a_difference_that_a_fill_cannot_mend_is_not_filled_for_ever() {
+fn a_difference_that_no_repair_mends_is_not_repaired_for_ever() {
     let mut world = World::new(19);
     let (a, o) = (crew(&mut world, 10, LIGHTS), operator(&mut world));
     let doc = world.capture(o, "Bache", LIGHTS).docs[0];
@@ -609,7 +609,7 @@ fn a_difference_that_a_fill_cannot_mend_is_not_filled_for_ever() {
     world.regrant(a, &[Scope::Agency(LIGHTS)]);
     world.relay.refuse.insert(world.device(a), Rule::RoleMayNot);
     world.sync(a);
-    assert!(drifts(&world, a) <= 3, "once for each scope and session");
+    assert!(repairs(&world, a) <= 3, "once for each scope and session");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Relay {
         Ok(())
     }
 
-    async fn administration(&self) -> Result<DeviceRecord, DeskError> {
+    pub(super) async fn administration(&self) -> Result<DeviceRecord, DeskError> {
         let user = UserRow {
             id: 0,
             name: SYSTEM.to_owned(),
@@ -116,18 +116,17 @@ impl Relay {
             name: name.to_owned(),
             items,
         };
-        let Reply::Authored(change) = self.ask(&Request::Catalog(job)).await? else {
+        let Reply::Authored(mut changes) = self.ask(&Request::Catalog(job)).await? else {
             return Err(internal("the gate answered something else"));
         };
-        let change = Vec::from(change);
-        if change.is_empty() {
+        let Some(change) = changes.pop().map(Vec::from) else {
             return Ok(());
-        }
+        };
         let doc = match stored {
             Some(state) => state.doc,
             None => created_by(&change)?,
         };
-        let answers = self.append_as(desk, doc, change, None).await?;
+        let answers = self.append_as(desk, doc, vec![change], None).await?;
         match answers.first() {
             Some(manzana_engine::answer::Answer::Accepted { .. }) => Ok(()),
             other => Err(internal(&format!("a catalog was not accepted: {other:?}"))),

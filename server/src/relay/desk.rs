@@ -65,7 +65,11 @@ impl Relay {
                 news
             });
         }
-        let _ = self.commits.send(Arc::clone(&committed));
+        let _ = self.commits.send(Arc::new(self.live.hold(&committed)));
+        committed
+            .docs
+            .iter()
+            .for_each(|state| self.look_at_heads(state));
         if self.rows.receiver_count() == 0 {
             return; // No console is open; one that opens reads from the storage first.
         }
@@ -185,8 +189,8 @@ impl Relay {
             record,
             records: vec![RecordDraft::from(&act)],
         };
-        let change = match self.ask(&Request::Author(job)).await {
-            Ok(Reply::Authored(change)) => Vec::from(change),
+        let changes = match self.ask(&Request::Author(job)).await {
+            Ok(Reply::Authored(changes)) => changes.into_iter().map(Vec::from).collect(),
             Ok(_) => return Err(internal("the gate answered something else")),
             Err(RelayError::Worker(_)) => {
                 return Err(DeskError::Conflict {
@@ -202,7 +206,7 @@ impl Relay {
             key: request.key.clone(),
             record,
         };
-        let answers = self.append_as(&desk, state.doc, change, Some(act)).await?;
+        let answers = self.append_as(&desk, state.doc, changes, Some(act)).await?;
         match answers.first() {
             Some(Answer::Accepted { .. }) => Ok(()),
             Some(Answer::Refused { rule, .. }) => Err(refusal(*rule)),
@@ -212,12 +216,13 @@ impl Relay {
         }
     }
 
-    /// Takes a change in as the next envelope of a desk device. The caller holds the desks' turn.
+    /// Takes changes in, all or none, as the next envelope of a desk device. The caller holds the desks'
+    /// turn.
     pub(super) async fn append_as(
         &self,
         desk: &DeviceRecord,
         doc: DocId,
-        change: Vec<u8>,
+        changes: Vec<Vec<u8>>,
         act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
         let seed = desk
@@ -235,7 +240,12 @@ impl Relay {
             n: chain.have + 1,
             device_time: self.now(),
             city_head: self.head.borrow().seq,
-            groups: vec![vec![Entry { doc, change }]],
+            groups: vec![
+                changes
+                    .into_iter()
+                    .map(|change| Entry { doc, change })
+                    .collect(),
+            ],
             detached: Vec::new(),
         };
         let key = SecretKey::from_seed(seed);

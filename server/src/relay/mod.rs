@@ -13,9 +13,13 @@ mod desk;
 mod door;
 mod http;
 mod intake;
+mod joins;
 mod keys;
+mod live;
 mod nonce;
 mod pace;
+mod packs;
+mod retention;
 mod session;
 mod upgrade;
 
@@ -36,13 +40,14 @@ pub use door::{Claim, Refusal};
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
+pub use retention::RETENTION_DAYS;
 pub use session::Socket;
 
 use crate::auth::Attempts;
 use crate::clock::Clock;
 use crate::desk::LiveRow;
 use crate::gate::{Gate, GateError};
-use crate::storage::{Committed, DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow};
+use crate::storage::{DeviceRecord, Head, Invite, RelayStore, StorageError, UserRow};
 
 /// Envelopes waiting for the intake, all connections together.
 const SUBMISSIONS: usize = 1_024;
@@ -115,13 +120,17 @@ pub struct Relay {
     /// Failed enrolments and proofs, per device and per address.
     doors: Attempts,
     submissions: mpsc::Sender<Submission>,
-    commits: broadcast::Sender<Arc<Committed>>,
+    /// Documents whose heads are to be joined.
+    wide: mpsc::Sender<manzana_engine::ids::DocId>,
+    live: live::Live,
+    commits: broadcast::Sender<Arc<live::News>>,
     rows: broadcast::Sender<Arc<LiveRow>>,
     head: watch::Sender<Head>,
     stopping: watch::Sender<bool>,
     /// Live sessions by device: a newer one takes the older one's place.
     sessions: Mutex<BTreeMap<DeviceId, watch::Sender<Option<session::Cut>>>>,
     desks: tokio::sync::Mutex<()>,
+    packs: packs::Packs,
     tasks: Mutex<JoinSet<()>>,
     pub(crate) metrics: RelayMetrics,
 }
@@ -145,10 +154,18 @@ pub struct RelayMetrics {
     pub not_accepted: prometheus_client::metrics::counter::Counter,
     /// Groups in quarantine.
     pub quarantined: prometheus_client::metrics::counter::Counter,
+    /// Documents whose heads were joined.
+    pub joins: prometheus_client::metrics::counter::Counter,
+    /// Messages of reconciliation answered.
+    pub reconciliations: prometheus_client::metrics::counter::Counter,
+    /// Documents that devices hold and the relay has not, or has otherwise, as they listed them.
+    pub differences: prometheus_client::metrics::counter::Counter,
     /// Batches committed.
     pub batches: prometheus_client::metrics::counter::Counter,
     /// Live sessions of devices.
     pub sessions: prometheus_client::metrics::gauge::Gauge,
+    /// Sessions that were cut because their reader was too slow.
+    pub slow: prometheus_client::metrics::counter::Counter,
     /// Bytes received from devices.
     pub bytes_up: prometheus_client::metrics::counter::Counter,
     /// Bytes sent to devices.
@@ -174,11 +191,27 @@ impl RelayMetrics {
             "Groups in quarantine",
             self.quarantined.clone(),
         );
+        registry.register("relay_joins", "Documents joined", self.joins.clone());
+        registry.register(
+            "relay_reconciliations",
+            "Messages of reconciliation answered",
+            self.reconciliations.clone(),
+        );
+        registry.register(
+            "relay_differences",
+            "Documents that devices hold otherwise",
+            self.differences.clone(),
+        );
         registry.register("relay_batches", "Batches committed", self.batches.clone());
         registry.register(
             "relay_sessions",
             "Live sessions of devices",
             self.sessions.clone(),
+        );
+        registry.register(
+            "relay_slow_readers",
+            "Sessions cut because their reader was too slow",
+            self.slow.clone(),
         );
         registry.register(
             "relay_bytes_up",
@@ -241,6 +274,7 @@ impl Relay {
     ) -> Result<Arc<Self>, RelayError> {
         let head = store.head().await?;
         let (submissions, queue) = mpsc::channel(SUBMISSIONS);
+        let (to_join, wide) = mpsc::channel(joins::WAITING);
         let relay = Arc::new(Self {
             store,
             gate: parts.gate,
@@ -251,12 +285,15 @@ impl Relay {
             face: parts.face,
             clock,
             submissions,
+            wide: to_join,
+            live: live::Live::default(),
             commits: broadcast::channel(LIVE).0,
             rows: broadcast::channel(LIVE).0,
             head: watch::channel(head).0,
             stopping: watch::channel(false).0,
             sessions: Mutex::default(),
             desks: tokio::sync::Mutex::default(),
+            packs: packs::Packs::new(),
             tasks: Mutex::default(),
             metrics: RelayMetrics::default(),
         });
@@ -264,6 +301,8 @@ impl Relay {
             let mut tasks = relay.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.spawn(intake::run(Arc::downgrade(&relay), queue));
             tasks.spawn(watch_settings(Arc::downgrade(&relay)));
+            tasks.spawn(retention::run(Arc::downgrade(&relay)));
+            tasks.spawn(joins::run(Arc::downgrade(&relay), wide));
         }
         Ok(relay)
     }

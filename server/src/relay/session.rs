@@ -12,31 +12,40 @@ use futures_util::{Sink, SinkExt, Stream, stream::SplitSink};
 use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::Envelope;
-use manzana_engine::grant::GrantBody;
+use manzana_engine::grant::{GrantBody, Scope};
 use manzana_engine::ids::{DeviceId, DocId, Seq};
 use manzana_engine::limits::SEGMENT_BYTES;
-use manzana_engine::relay::{Ask, LogRowView, Need, Session, pack_segment};
+use manzana_engine::reconcile::Range;
+use manzana_engine::relay::{Ask, LogPlace, LogRowView, Need, Session, Sight};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use super::intake::{IntakeError, Submission};
+use super::live::{News, packed, view};
 use super::pace::Pace;
 use super::{Relay, RelayError};
-use crate::storage::{Committed, DeviceRecord, DocState, LogRow, StorageError};
+use crate::storage::{DeviceRecord, Head, StorageError};
 
+/// Saved bytes of documents in one frame of a repair: about 64 KiB on the wire.
+const MEND_BYTES: usize = 4 * SEGMENT_BYTES;
 /// Answers in one frame.
 const ANSWERS: usize = 128;
 /// Log rows in one frame.
 const LOG_ROWS: usize = 128;
-/// Saved bytes of documents in one segment: about 64 KiB on the wire.
-const FILL_BYTES: usize = 4 * SEGMENT_BYTES;
 /// Envelopes of one session that wait for their commit.
 const IN_FLIGHT: usize = 256;
 /// The relay pings this often.
 const PING: Duration = Duration::from_secs(25);
-/// A reader that takes nothing for this long is cut: it resumes where it was.
+/// A reader that does not take a frame in this time, and what it needs at the slowest pace, is cut: it
+/// resumes where it was. (One that takes nothing at all is cut in any case: see `admission`.)
 const WRITE: Duration = Duration::from_secs(20);
+/// The slowest pace at which a reader may take a frame, bytes a second: a poor line in the hills.
+const SLOWEST: usize = 1 << 10;
+/// How long the last word may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Documents that enter and are in memory for one reader at once.
+const ENTERING: usize = 16;
 
 /// Why a session is ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +99,11 @@ struct Driver<'r, W> {
     session: Session,
     sink: SplitSink<W, Message>,
     pace: Pace,
-    commits: broadcast::Receiver<Arc<Committed>>,
+    commits: broadcast::Receiver<Arc<News>>,
+    cut: watch::Receiver<Option<Cut>>,
+    stopping: watch::Receiver<bool>,
+    /// Why the session ended while a frame was on its way, to be told if the peer takes it.
+    last_word: Option<ByeCode>,
 }
 
 /// Why the loop ends.
@@ -107,7 +120,7 @@ impl<'r, W: Socket> Driver<'r, W> {
         record: &DeviceRecord,
         hello: &Hello,
         socket: W,
-        mut cut: watch::Receiver<Option<Cut>>,
+        cut: watch::Receiver<Option<Cut>>,
     ) -> Result<(), RelayError> {
         // Subscribed before the head is read: nothing falls between.
         let commits = relay.commits.subscribe();
@@ -119,13 +132,26 @@ impl<'r, W: Socket> Driver<'r, W> {
             .grant
             .open(&relay.keys.root().public())
             .map_err(|_| StorageError::Damaged)?;
-        forget_answers(relay, &record.id, hello.answers_seen).await;
+        let floor = relay
+            .store
+            .greet(
+                &record.id,
+                hello.answers_seen,
+                place_of(hello, head),
+                relay.now(),
+            )
+            .await?;
+        let log = LogPlace {
+            epoch: head.epoch,
+            head: head.seq,
+            floor,
+        };
         let begun = Session::begin(
             hello,
             record.grant.clone(),
             granted,
             (chain.have, chain.hash),
-            (head.epoch, head.seq),
+            log,
             relay.now(),
             &nonce,
         );
@@ -144,6 +170,9 @@ impl<'r, W: Socket> Driver<'r, W> {
             sink,
             pace: Pace::new(Instant::now()),
             commits,
+            cut,
+            stopping: relay.stopping.subscribe(),
+            last_word: None,
         };
         for frame in first {
             if !driver.send(&frame).await {
@@ -151,7 +180,6 @@ impl<'r, W: Socket> Driver<'r, W> {
             }
         }
         let mut replies: FuturesUnordered<ReplyFuture> = FuturesUnordered::new();
-        let mut stopping = relay.stopping.subscribe();
         let mut ping = tokio::time::interval(PING);
         ping.reset();
         let end = loop {
@@ -162,20 +190,18 @@ impl<'r, W: Socket> Driver<'r, W> {
                 // In this order, so that a run is the same each time it is simulated. What a device
                 // sends comes before what it is sent, one for one: neither starves the other.
                 biased;
-                changed = cut.changed() => {
-                    let why = *cut.borrow();
-                    match (changed, why) {
-                        (Ok(()), Some(Cut::Revoked)) => break End::Bye(ByeCode::Revoked),
-                        _ => break End::Bye(ByeCode::Replaced),
-                    }
-                }
-                () = told_to_stop(&mut stopping) => break End::Bye(ByeCode::GoingAway),
+                _ = driver.cut.changed() => break End::Bye(why(&driver.cut)),
+                () = told_to_stop(&mut driver.stopping) => break End::Bye(ByeCode::GoingAway),
                 Some(reply) = replies.next(), if !replies.is_empty() => {
                     if let Some(end) = driver.replied(reply).await {
                         break end;
                     }
                 }
-                commit = driver.commits.recv() => driver.committed(commit).await,
+                news = driver.commits.recv() => {
+                    if !driver.committed(news).await {
+                        break End::Gone;
+                    }
+                }
                 message = stream.next(), if !busy && slow.is_none() => {
                     if let Some(end) = driver.incoming(message, &mut replies).await? {
                         break end;
@@ -198,10 +224,7 @@ impl<'r, W: Socket> Driver<'r, W> {
                 }
             }
         };
-        if let End::Bye(code) = end {
-            driver.send(&Down::Bye { code }).await;
-        }
-        let _ = tokio::time::timeout(Duration::from_secs(2), driver.sink.close()).await;
+        driver.farewell(end).await;
         Ok(())
     }
 
@@ -242,9 +265,54 @@ impl<'r, W: Socket> Driver<'r, W> {
                     return Ok(Some(End::Gone));
                 }
             }
+            Ask::Reconcile { scope, ranges } => return self.reconcile(scope, &ranges).await,
             Ask::Nothing => {}
         }
         Ok(None)
+    }
+
+    /// Says where a scope differs from what the device holds.
+    async fn reconcile(
+        &mut self,
+        scope: Scope,
+        ranges: &[Range],
+    ) -> Result<Option<End>, RelayError> {
+        self.relay.metrics.reconciliations.inc();
+        let members = self.relay.store.members(&scope).await?;
+        let (frame, learnt) = match self.session.reconcile(scope, &members, ranges) {
+            Ok(answered) => answered,
+            Err(error) => return Ok(Some(End::Bye(error.code()))),
+        };
+        let surplus = learnt.theirs.len() as u64;
+        self.relay.metrics.differences.inc_by(surplus);
+        match frame {
+            Some(frame) if !self.send(&frame).await => Ok(Some(End::Gone)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Documents of a repair: those of the scope whole, within one frame.
+    async fn mend(&mut self, scope: &Scope, docs: &[DocId]) -> Result<bool, RelayError> {
+        let mut states = self.relay.store.docs(docs).await?;
+        let (mut whole, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for doc in docs {
+            match states.remove(doc) {
+                None => unknown.push(*doc),
+                Some(state) if !state.summary.scopes().contains(scope) => gone.push(*doc),
+                Some(state) => {
+                    bytes += state.saved.len();
+                    if bytes > MEND_BYTES && !whole.is_empty() {
+                        break;
+                    }
+                    whole.push(packed(&state));
+                }
+            }
+        }
+        match self.session.mend(&whole, gone, unknown) {
+            Some(frame) => Ok(self.send(&frame).await),
+            None => Ok(true),
+        }
     }
 
     async fn submit(
@@ -309,33 +377,28 @@ impl<'r, W: Socket> Driver<'r, W> {
     }
 
     /// A commit went by. If the session stands right before it, it is served from memory; otherwise
-    /// the log brings it.
-    async fn committed(&mut self, commit: Result<Arc<Committed>, broadcast::error::RecvError>) {
-        let Ok(commit) = commit else {
+    /// the log brings it. `false` when the peer is gone.
+    async fn committed(&mut self, news: Result<Arc<News>, broadcast::error::RecvError>) -> bool {
+        let Ok(news) = news else {
             // Too far behind for the memory: everything is in the storage.
             self.session.answers_arrived();
-            return;
+            return true;
         };
-        if commit.answers.contains_key(&self.session.device()) {
+        if news.answered.contains(&self.session.device()) {
             self.session.answers_arrived();
         }
-        let (Some(first), Some(last)) = (commit.rows.first(), commit.rows.last()) else {
-            return;
+        let Some(commit) = news.commit.upgrade() else {
+            return true;
         };
-        if self.session.at() + 1 != first.seq {
-            return;
+        let frames = commit.pass(&mut self.session);
+        // A reader that takes its time must not hold the commit.
+        drop((commit, news));
+        for frame in frames.iter() {
+            if !self.send_bytes(frame.clone()).await {
+                return false;
+            }
         }
-        let views: Vec<LogRowView<'_>> = commit.rows.iter().map(|row| view(row)).collect();
-        let whole = |id: &DocId| {
-            commit
-                .docs
-                .iter()
-                .find(|state| state.doc == *id)
-                .map(|state| packed(state))
-        };
-        if let Some(frame) = self.session.log(&views, last.seq, whole) {
-            self.send(&frame).await;
-        }
+        true
     }
 
     /// Does what the session needs next. `false` when the peer is gone.
@@ -358,21 +421,25 @@ impl<'r, W: Socket> Driver<'r, W> {
             }
             Need::Log { after } => self.catch_up(after).await,
             Need::Fill(fill) => {
-                let (docs, done) = self
+                let store = self.relay.store.as_ref();
+                let piece = self
                     .relay
-                    .store
-                    .fill(&fill.scope, fill.before, FILL_BYTES)
+                    .packs
+                    .next(store, &fill.scope, fill.before)
                     .await?;
-                let before = docs
-                    .iter()
-                    .map(|doc| doc.creation_seq)
-                    .min()
-                    .unwrap_or(fill.before);
-                match self.session.fill(pack_segment(&docs), before, done) {
+                if let Some(doc) = piece.large {
+                    let (id, doc) = (doc.doc, Some(doc));
+                    if !self.send(&Down::Whole { id, doc }).await {
+                        return Ok(false);
+                    }
+                }
+                let segment = piece.segment.to_vec();
+                match self.session.fill(segment, piece.before, piece.done) {
                     Some(frame) => Ok(self.send(&frame).await),
                     None => Ok(true),
                 }
             }
+            Need::Mend { scope, docs } => self.mend(&scope, &docs).await,
             Need::Digests => {
                 let (at, digests) = self.relay.store.digests(self.session.scopes()).await?;
                 let frames = self.session.digests(at, digests, self.relay.keys.relay());
@@ -394,24 +461,32 @@ impl<'r, W: Socket> Driver<'r, W> {
     async fn catch_up(&mut self, after: Seq) -> Result<bool, RelayError> {
         let scopes = self.session.scopes().to_vec();
         let (rows, to) = self.relay.store.log_after(&scopes, after, LOG_ROWS).await?;
-        let entering: Vec<DocId> = rows
-            .iter()
-            .filter(|row| {
-                row.moves
-                    .iter()
-                    .any(|(_, step)| *step == crate::storage::Move::Enter)
-            })
-            .map(|row| row.doc)
-            .collect();
-        let whole = self.packed(&entering).await?;
         let views: Vec<LogRowView<'_>> = rows.iter().map(view).collect();
-        let frame = self.session.log(&views, to, |id| {
-            whole.iter().find(|doc| doc.doc == *id).cloned()
-        });
-        match frame {
-            Some(frame) => Ok(self.send(&frame).await),
-            None => Ok(true),
+        let sights = self.session.sights(&views);
+        let mut begin = 0;
+        while begin < views.len() {
+            // So many whole documents in memory at once, and no more.
+            let mut entering = Vec::new();
+            let mut end = begin;
+            while end < views.len() && entering.len() < ENTERING {
+                entering.extend((sights[end] == Sight::Enter).then_some(views[end].doc));
+                end += 1;
+            }
+            let whole = self.packed(&entering).await?;
+            let part = &views[begin..end];
+            let upto = views[end..].first().map_or(to, |_| views[end - 1].seq);
+            let frames = self.session.log(part, upto, |id| {
+                whole.iter().find(|doc| doc.doc == *id).cloned()
+            });
+            for frame in frames {
+                if !self.send(&frame).await {
+                    return Ok(false);
+                }
+            }
+            begin = end;
         }
+        self.session.reached(to);
+        Ok(true)
     }
 
     async fn packed(&self, ids: &[DocId]) -> Result<Vec<PackedDoc>, RelayError> {
@@ -430,16 +505,65 @@ impl<'r, W: Socket> Driver<'r, W> {
     }
 
     async fn send(&mut self, frame: &Down) -> bool {
-        let bytes = codec::encode(frame);
-        self.relay.metrics.bytes_down.inc_by(bytes.len() as u64);
-        self.send_raw(Message::Binary(bytes.into())).await
+        self.send_bytes(codec::encode(frame).into()).await
     }
 
+    async fn send_bytes(&mut self, frame: Bytes) -> bool {
+        self.relay.metrics.bytes_down.inc_by(frame.len() as u64);
+        self.send_raw(Message::Binary(frame)).await
+    }
+
+    /// Sends one message; `false` when the session is over: the peer is gone, too slow, or this session
+    /// is to end whether it reads or not.
     async fn send_raw(&mut self, message: Message) -> bool {
-        matches!(
-            tokio::time::timeout(WRITE, self.sink.send(message)).await,
-            Ok(Ok(()))
-        )
+        let bytes = match &message {
+            Message::Binary(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let patience = WRITE + Duration::from_secs(bytes.div_ceil(SLOWEST) as u64);
+        tokio::select! {
+            biased;
+            sent = tokio::time::timeout(patience, self.sink.send(message)) => match sent {
+                Ok(sent) => sent.is_ok(),
+                Err(_) => {
+                    self.relay.metrics.slow.inc();
+                    self.last_word = Some(ByeCode::Resume);
+                    false
+                }
+            },
+            _ = self.cut.changed() => {
+                self.last_word = Some(why(&self.cut));
+                false
+            }
+            () = told_to_stop(&mut self.stopping) => {
+                self.last_word = Some(ByeCode::GoingAway);
+                false
+            }
+        }
+    }
+
+    /// The last word, as far as the peer still takes one.
+    async fn farewell(&mut self, end: End) {
+        let code = match end {
+            End::Bye(code) => Some(code),
+            End::Gone => self.last_word,
+        };
+        let last = async {
+            if let Some(code) = code {
+                let bye = codec::encode(&Down::Bye { code });
+                let _ = self.sink.send(Message::Binary(bye.into())).await;
+            }
+            let _ = self.sink.close().await;
+        };
+        let _ = tokio::time::timeout(FAREWELL, last).await;
+    }
+}
+
+/// What a session that was cut is told.
+fn why(cut: &watch::Receiver<Option<Cut>>) -> ByeCode {
+    match *cut.borrow() {
+        Some(Cut::Revoked) => ByeCode::Revoked,
+        _ => ByeCode::Replaced,
     }
 }
 
@@ -456,26 +580,20 @@ async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await.is_ok();
 }
 
-fn packed(state: &DocState) -> PackedDoc {
-    PackedDoc {
-        doc: state.doc,
-        creation_seq: state.creation_seq,
-        folio: state.folio,
-        saved: state.saved.to_vec().into(),
-    }
-}
-
-fn view(row: &LogRow) -> LogRowView<'_> {
-    LogRowView {
-        seq: row.seq,
-        doc: row.doc,
-        device: row.device,
-        hash: row.hash,
-        change: &row.change,
-        folio: row.folio,
-        moves: &row.moves,
+/// The place of the log that the device still needs: what comes after it is read from there. A first
+/// start, or a place of another log, needs nothing of the past.
+fn place_of(hello: &Hello, head: Head) -> Seq {
+    let position = &hello.position;
+    let begun = !position.scopes.is_empty() || !position.fills.is_empty();
+    match begun && position.epoch == head.epoch {
+        true => position.seq.min(head.seq),
+        false => head.seq,
     }
 }
 
 /// An envelope's answers, once they are there, with the hash of a carried one.
 type ReplyFuture = BoxFuture<'static, Reply>;
+
+#[cfg(test)]
+#[path = "slow_tests.rs"]
+mod tests;

@@ -111,7 +111,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             .max_frame_size(Some(FRAME_BYTES))
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(BUFFER)
-            .max_write_buffer_size(4 * FRAME_BYTES);
+            // A session sends frame by frame: one frame, a pong and a goodbye.
+            .max_write_buffer_size(FRAME_BYTES + 2 * BUFFER);
         Self {
             socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await,
             rest: Bytes::new(),

@@ -23,6 +23,7 @@ use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{
     Actor, CatalogId, DeviceId, DocId, GrantId, Hash, RecordId, Seq, UserId,
 };
+use manzana_engine::reconcile::Members;
 pub use manzana_engine::relay::Move;
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
@@ -376,6 +377,64 @@ pub struct WaitingGroup {
     pub group: usize,
 }
 
+/// Where a sweep goes on; the default is its beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepFrom(pub String);
+
+/// What a step of a sweep did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// Places up to here are forgotten for scopes.
+    pub floor: Seq,
+    /// Rows removed.
+    pub removed: usize,
+    /// Where the next step goes on; `None` when this was the last.
+    pub next: Option<SweepFrom>,
+}
+
+/// A stretch of creation places of one scope: `[a·2ᵏ, (a+1)·2ᵏ)`, the largest such that holds a given
+/// document and not more than so many. Where the stretches of a scope lie depends on its documents alone
+/// and not on where a fill stands; a document that comes or goes moves the bounds of its own stretch and
+/// of its neighbour at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its first place.
+    pub from: Seq,
+    /// The place after its last one; `Seq::MAX` when it has no end.
+    pub until: Seq,
+    /// Documents of the scope in it.
+    pub count: usize,
+    /// Place of the last change of any of them.
+    pub last_seq: Seq,
+    /// Whether no document of the scope was created before it.
+    pub done: bool,
+}
+
+impl Stretch {
+    /// The bounds of the stretch of at most `most` documents that has the one at place `at`. The places
+    /// of the scope's next documents on either side are given nearest first: `most` of each, or all.
+    pub fn bounds(at: Seq, below: &[Seq], above: &[Seq], most: usize) -> (Seq, Seq) {
+        let bounds = |bits: u32| {
+            let size = 1_u64.checked_shl(bits).unwrap_or(0);
+            let from = at & !size.wrapping_sub(1);
+            (
+                from,
+                from.checked_add(size)
+                    .filter(|_| size > 0)
+                    .unwrap_or(Seq::MAX),
+            )
+        };
+        let few = |bits: &u32| {
+            let (from, until) = bounds(*bits);
+            let before = below.iter().take_while(|place| **place >= from).count();
+            let after = above.iter().take_while(|place| **place < until).count();
+            before + after < most
+        };
+        let bits = (1..=Seq::BITS).take_while(few).last().unwrap_or(0);
+        bounds(bits)
+    }
+}
+
 /// What the intake asks about a batch of envelopes before it judges them.
 #[derive(Debug, Clone, Default)]
 pub struct IntakeAsk {
@@ -479,7 +538,32 @@ pub trait RelayStore: Send + Sync + 'static {
     /// The device has all answers up to this number: they may be forgotten.
     async fn answers_seen(&self, device: &DeviceId, up_to: u64) -> Result<()>;
 
-    /// Log rows after `after` that touch any of the scopes, in order, at most `limit` and some MiB of
+    /// A device's session begins: it has all answers up to this number, which may be forgotten, and
+    /// stands at this place of the log, which is noted with the time. Gives the floor: places up to it
+    /// are not kept for scopes any more. Who stands below it is noted at the head, where its repair
+    /// will bring it. A storage without room notes nothing and gives the floor.
+    async fn greet(
+        &self,
+        device: &DeviceId,
+        answers_seen: u64,
+        place: Seq,
+        now: i64,
+    ) -> Result<Seq>;
+    /// One step of a sweep, at most `limit` rows: forgets the places of scopes up to the lowest one at
+    /// which a device that is not revoked has stood since `live_since` (up to the head without any),
+    /// and invites that expired before `now`. A sweep begins with the default and goes on with what
+    /// each step gives. The log itself stays, and so do documents.
+    async fn sweep(
+        &self,
+        now: i64,
+        live_since: i64,
+        from: SweepFrom,
+        limit: usize,
+    ) -> Result<Swept>;
+
+    /// The documents now in a scope with their versions: no document is opened.
+    async fn members(&self, scope: &Scope) -> Result<Members>;
+    /// Log rows after `after`, which is not below the floor, that touch any of the scopes, in order, at most `limit` and some MiB of
     /// changes, with their moves in those scopes; and the place up to which this answer is complete:
     /// the log's head when nothing is left out.
     async fn log_after(
@@ -488,14 +572,13 @@ pub trait RelayStore: Send + Sync + 'static {
         after: Seq,
         limit: usize,
     ) -> Result<(Vec<LogRow>, Seq)>;
-    /// Documents now in a scope created before place `before`, newest first, until `max_bytes` of saved
-    /// bytes (at least one document); `true` when these are the last.
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)>;
+    /// The stretch of a scope that a fill goes on with: the one with the scope's newest document created
+    /// before place `before`, of at most `most` documents (at least 1). `None` when there is none. Opens
+    /// no document.
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>>;
+    /// Documents now in a scope created at `from` or later and before `until`, newest first; and the head
+    /// of the log as they were read.
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)>;
     /// The digests of scopes at the head of the log; scopes without documents have the empty digest.
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)>;
 

@@ -137,12 +137,19 @@ impl Heard {
             Some("recibida") => received(&mut fields).map(|received| {
                 self.words().told.received.push(received);
             }),
-            Some("lleno") => Some(self.words().full += 1),
-            Some("negado") => Some(self.words().denied += 1),
+            Some("lleno") => {
+                self.words().full += 1;
+                Some(())
+            }
+            Some("negado") => {
+                self.words().denied += 1;
+                Some(())
+            }
             // A phone that is full may not even be opened; what it holds is not touched.
             Some("no") if line.contains("Full") => Some(()),
             Some("no" | "falla") if self.failing_disks && line.ends_with("Storage(Failed)") => {
-                Some(self.words().full += 1)
+                self.words().full += 1;
+                Some(())
             }
             _ => None,
         };

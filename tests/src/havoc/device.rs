@@ -151,19 +151,19 @@ impl Worker {
             return self.capture(&mut random).await.map(Some);
         };
         match roll {
-            ..50 => {
+            0..50 => {
                 let text = format!("Sigue igual {}", random.below(1_000_000));
                 self.client.comment(doc, &text).await.map(Some)
             }
-            ..82 => self.step(doc, &mut random).await,
-            ..90 => {
+            50..82 => self.step(doc, &mut random).await,
+            82..90 => {
                 let edits = vec![
                     Edit::Title(format!("BACHE CORREGIDO {}", random.below(1_000_000))),
                     Edit::Street(format!("Av. Zaragoza {}", random.below(900))),
                 ];
                 self.client.correct(doc, edits).await.map(Some)
             }
-            ..97 => self.exchange(&mut random).await.map(|()| None),
+            90..97 => self.exchange(&mut random).await.map(|()| None),
             _ => self.resend(&mut random).await,
         }
     }

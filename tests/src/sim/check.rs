@@ -145,14 +145,14 @@ impl World {
     }
 
     /// Every text that stands in the city.
-    pub fn texts_in_city(&self) -> BTreeSet<String> {
+    pub(super) fn texts_in_city(&self) -> BTreeSet<String> {
         self.standing().into_keys().collect()
     }
 
     /// Notes what the relay signed for, as it reaches the phone.
     pub(super) fn note_receipt(&mut self, i: usize, receipt: &SignedReceipt) {
         let device = self.device(i);
-        let meta = self.phones[i].store.look(|kept| meta_of(kept));
+        let meta = self.phones[i].store.look(meta_of);
         let Some(meta) = meta else { return };
         let Ok(body) = receipt.open(&meta.relay_key, &meta.city(), &device) else {
             return;
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// Checks everything, once all is healed.
-    pub fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         let standing = self.standing();
         self.check_saved(&standing);
         self.check_once_and_cause(&standing);

@@ -9,11 +9,11 @@ use crate::wait::Seeded;
 
 /// A die that is thrown for everything that a simulation leaves to chance.
 #[derive(Debug, Clone)]
-pub struct Dice(Seeded);
+pub(super) struct Dice(Seeded);
 
 impl Dice {
     /// A die for a seed and a purpose: throws for one purpose do not shift those for another.
-    pub fn new(seed: u64, purpose: u64) -> Self {
+    pub(super) fn new(seed: u64, purpose: u64) -> Self {
         let mut dice = Self(Seeded(seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         dice.next();
         dice
@@ -21,12 +21,12 @@ impl Dice {
 
     /// The next number.
     #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0.next()
     }
 
     /// A number below `limit`; 0 when that is 0.
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         match limit {
             0 => 0,
             limit => self.0.below(limit),
@@ -34,12 +34,12 @@ impl Dice {
     }
 
     /// A number up to `most`, included.
-    pub fn upto(&mut self, most: u64) -> u64 {
+    pub(super) fn upto(&mut self, most: u64) -> u64 {
         self.below(most + 1)
     }
 
     /// True so many times in a thousand.
-    pub fn chance(&mut self, per_mille: u32) -> bool {
+    pub(super) fn chance(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1_000) < u64::from(per_mille)
     }
 }
@@ -52,11 +52,11 @@ impl Entropy for Dice {
 
 /// The relay's randomness, from a die.
 #[derive(Debug)]
-pub struct RelayDice(Mutex<Dice>);
+pub(super) struct RelayDice(Mutex<Dice>);
 
 impl RelayDice {
     /// From this die.
-    pub fn new(dice: Dice) -> Self {
+    pub(super) fn new(dice: Dice) -> Self {
         Self(Mutex::new(dice))
     }
 }

@@ -4,12 +4,13 @@
 //! clones, and opens another process on it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
 use manzana_engine::replica::{
     DocRow, EnvelopeRow, IntentRow, IntentState, MemoryReplica, Meta, ReplicaStore, Write,
 };
@@ -19,7 +20,7 @@ use super::plant::Bug;
 
 /// Why a write was not told as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DiskError {
+pub(super) enum DiskError {
     /// No room.
     #[error("the storage is full")]
     Full,
@@ -30,11 +31,11 @@ pub enum DiskError {
 
 /// What the disk holds.
 #[derive(Debug, Clone, Default)]
-pub struct Disk {
+pub(super) struct Disk {
     /// The store.
-    pub kept: MemoryReplica,
+    pub(super) kept: MemoryReplica,
     /// What is planned against it.
-    pub faults: Faults,
+    pub(super) faults: Faults,
     bug: Option<Bug>,
     /// What a power cut leaves, where a bug keeps it behind.
     behind: Option<MemoryReplica>,
@@ -42,11 +43,11 @@ pub struct Disk {
 
 /// A process's handle of the disk.
 #[derive(Debug, Clone, Default)]
-pub struct SimStore(Rc<RefCell<Disk>>);
+pub(super) struct SimStore(Rc<RefCell<Disk>>);
 
 impl SimStore {
     /// A disk with these contents.
-    pub fn of(kept: MemoryReplica, bug: Option<Bug>) -> Self {
+    pub(super) fn of(kept: MemoryReplica, bug: Option<Bug>) -> Self {
         let disk = Disk {
             kept,
             bug,
@@ -56,27 +57,27 @@ impl SimStore {
     }
 
     /// Looks at the disk.
-    pub fn look<T>(&self, look: impl FnOnce(&MemoryReplica) -> T) -> T {
+    pub(super) fn look<T>(&self, look: impl FnOnce(&MemoryReplica) -> T) -> T {
         look(&self.0.borrow().kept)
     }
 
     /// A copy of the contents.
-    pub fn copy(&self) -> MemoryReplica {
+    pub(super) fn copy(&self) -> MemoryReplica {
         self.0.borrow().kept.clone()
     }
 
     /// Other contents: a backup put back.
-    pub fn replace(&self, kept: MemoryReplica) {
+    pub(super) fn replace(&self, kept: MemoryReplica) {
         self.0.borrow_mut().kept = kept;
     }
 
     /// Plans.
-    pub fn plan<T>(&self, plan: impl FnOnce(&mut Faults) -> T) -> T {
+    pub(super) fn plan<T>(&self, plan: impl FnOnce(&mut Faults) -> T) -> T {
         plan(&mut self.0.borrow_mut().faults)
     }
 
     /// The process is gone, wherever it stood: the next one finds what the disk really has.
-    pub fn power_cut(&self) {
+    pub(super) fn power_cut(&self) {
         let mut disk = self.0.borrow_mut();
         if let Some(behind) = disk.behind.take() {
             disk.kept = behind;
@@ -98,7 +99,7 @@ impl SimStore {
 
 impl Disk {
     fn keep(&mut self, mut writes: Vec<Write>) -> Result<(), DiskError> {
-        if self.bug == Some(Bug::ForgetsWhatItSaved) && self.faults.writes() % 3 != 0 {
+        if self.bug == Some(Bug::ForgetsWhatItSaved) && !self.faults.writes().is_multiple_of(3) {
             // As `synchronous=OFF` does: told as saved, and gone with the power.
             self.behind.get_or_insert_with(|| self.kept.clone());
         } else {
@@ -129,6 +130,10 @@ impl ReplicaStore for SimStore {
 
     fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, DiskError> {
         self.read(|kept| kept.doc(doc))
+    }
+
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, DiskError> {
+        self.read(|kept| kept.standing(docs))
     }
 
     fn list(&self) -> Result<Vec<DocRow>, DiskError> {
@@ -202,6 +207,10 @@ impl ReplicaStore for SimStore {
             }
         }
         Ok(digest)
+    }
+
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, DiskError> {
+        self.read(|kept| kept.heads_in(scope))
     }
 
     fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, DiskError> {

@@ -13,13 +13,13 @@ use manzana_server::gate::{Gate, GateError};
 use super::plant::Bug;
 
 /// A petition with this in its subject kills the worker that judges it.
-pub const POISON: &str = "VENENO";
+pub(super) const POISON: &str = "VENENO";
 
 /// The worker's function, called in line.
 #[derive(Debug, Clone, Copy)]
-pub struct InlineGate {
+pub(super) struct InlineGate {
     /// A bug to have.
-    pub bug: Option<Bug>,
+    pub(super) bug: Option<Bug>,
 }
 
 #[async_trait]

@@ -15,18 +15,18 @@
 
 pub mod check;
 mod commit;
-pub mod dice;
-pub mod disk;
+mod dice;
+mod disk;
 pub mod faults;
-pub mod gate;
+mod gate;
 pub mod knobs;
-pub mod net;
+mod net;
 mod people;
 pub mod plant;
 pub mod shrink;
 pub mod store;
 pub mod story;
-pub mod world;
+mod world;
 
 use std::panic::AssertUnwindSafe;
 

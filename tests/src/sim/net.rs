@@ -44,7 +44,7 @@ fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
 
 /// The relay's end.
 #[derive(Debug)]
-pub struct RelayEnd(Arc<Mutex<Pipe>>);
+pub(super) struct RelayEnd(Arc<Mutex<Pipe>>);
 
 impl Drop for RelayEnd {
     fn drop(&mut self) {
@@ -147,17 +147,17 @@ impl Wire {
 
 /// The phone's end, and the wires to the relay.
 #[derive(Debug)]
-pub struct Link {
+pub(super) struct Link {
     pipe: Arc<Mutex<Pipe>>,
     up: Wire,
     down: Wire,
     /// The phone reads nothing while this lasts.
-    pub stalled: u64,
+    pub(super) stalled: u64,
 }
 
 impl Link {
     /// A link, and the end that the relay is given.
-    pub fn new() -> (Self, RelayEnd) {
+    pub(super) fn new() -> (Self, RelayEnd) {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
         let link = Self {
             pipe: Arc::clone(&pipe),
@@ -169,12 +169,12 @@ impl Link {
     }
 
     /// The phone says something.
-    pub fn say(&mut self, bytes: Vec<u8>, now: u64, knobs: &Knobs, dice: &mut Dice) {
+    pub(super) fn say(&mut self, bytes: Vec<u8>, now: u64, knobs: &Knobs, dice: &mut Dice) {
         self.up.put(bytes.into(), now, knobs, dice);
     }
 
     /// What is due goes into the relay. Gives the number of frames.
-    pub fn carry_up(&mut self, now: u64) -> usize {
+    pub(super) fn carry_up(&mut self, now: u64) -> usize {
         let mut moved = 0;
         let mut pipe = lock(&self.pipe);
         while let Some(bytes) = self.up.take_due(now) {
@@ -188,7 +188,7 @@ impl Link {
     }
 
     /// What the relay said goes onto the wire, unless the phone takes nothing.
-    pub fn fetch(&mut self, now: u64, knobs: &Knobs, dice: &mut Dice) -> usize {
+    pub(super) fn fetch(&mut self, now: u64, knobs: &Knobs, dice: &mut Dice) -> usize {
         if self.stalled > now {
             return 0;
         }
@@ -208,18 +208,18 @@ impl Link {
     }
 
     /// The next frame that reaches the phone.
-    pub fn hear(&mut self, now: u64) -> Option<Bytes> {
+    pub(super) fn hear(&mut self, now: u64) -> Option<Bytes> {
         self.down.take_due(now)
     }
 
     /// Whether the relay hung up and everything it said has arrived or is lost.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let pipe = lock(&self.pipe);
         pipe.down_closed && pipe.down.is_empty() && self.down.0.is_empty()
     }
 
     /// Whether nothing is on its way.
-    pub fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         let pipe = lock(&self.pipe);
         pipe.up.is_empty() && pipe.down.is_empty() && self.up.0.is_empty() && self.down.0.is_empty()
     }

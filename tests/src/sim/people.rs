@@ -23,7 +23,7 @@ const ROUNDS_AFTER: u64 = 2;
 
 impl World {
     /// Plays one scene.
-    pub async fn play(&mut self, scene: &Scene) {
+    pub(super) async fn play(&mut self, scene: &Scene) {
         self.misery = super::dice::Dice::new(scene.salt, 4);
         match scene.step {
             Step::Capture { who, form } => self.capture(who, form, ""),
@@ -399,7 +399,7 @@ impl World {
     }
 
     /// The pages send again what was not answered, under the same keys.
-    pub async fn retry_desk(&mut self) {
+    pub(super) async fn retry_desk(&mut self) {
         let Some(relay) = self.relay.clone() else {
             return;
         };
@@ -442,6 +442,6 @@ fn agency_of(id: u64) -> CatalogRef {
 }
 
 /// Whether an intent waits for its person or for a reviewer.
-pub fn waits_for_somebody(state: &IntentState) -> bool {
+pub(super) fn waits_for_somebody(state: &IntentState) -> bool {
     matches!(state, IntentState::ToCorrect { .. } | IntentState::Held)
 }

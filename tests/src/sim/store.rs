@@ -9,15 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
+use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, UserRow, WaitingGroup,
+    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom,
+    Swept, UserRow, WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -87,6 +90,11 @@ pub struct City {
     pub(super) numbers: BTreeMap<DeviceId, u64>,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<(Place, usize)>>,
     pub(super) parts: Vec<StoredPart>,
+    /// Where each device said that it stood, and when.
+    places: BTreeMap<DeviceId, (Seq, i64)>,
+    /// Places up to here may be forgotten for scopes, and those that are.
+    floor: Seq,
+    forgotten: BTreeSet<(Seq, Scope)>,
     invites: BTreeMap<Hash, Invite>,
     users: BTreeMap<UserId, UserRow>,
     sessions: BTreeMap<Hash, SessionRow>,
@@ -118,6 +126,9 @@ impl City {
             numbers: BTreeMap::new(),
             waiting: BTreeMap::new(),
             parts: Vec::new(),
+            places: BTreeMap::new(),
+            floor: 0,
+            forgotten: BTreeSet::new(),
             invites: BTreeMap::new(),
             users: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -163,7 +174,11 @@ impl City {
         let mut rows: Vec<LogRow> = Vec::new();
         for logged in &self.log {
             let row = &logged.row;
-            let mine = row.moves.iter().filter(|(scope, _)| scopes.contains(scope));
+            let mine = row.moves.iter().filter(|(scope, _)| {
+                let kept =
+                    row.seq > self.floor || !self.forgotten.contains(&(row.seq, scope.clone()));
+                kept && scopes.contains(scope)
+            });
             let moves: Vec<_> = mine.cloned().collect();
             if row.seq > after && !moves.is_empty() {
                 if rows.len() == limit {
@@ -179,28 +194,71 @@ impl City {
         (rows, self.head.seq)
     }
 
-    fn fill(&self, scope: &Scope, before: Seq, max_bytes: usize) -> (Vec<PackedDoc>, bool) {
+    /// Up to the lowest place of a device that lives; to the head without any.
+    fn raise_floor(&mut self, live_since: i64) {
+        let lives = |id: &DeviceId| {
+            let device = self.devices.get(id);
+            device.is_some_and(|device| device.revoked_at.is_none())
+        };
+        let places = self.places.iter();
+        let lowest = places
+            .filter(|(id, (_, at))| *at >= live_since && lives(id))
+            .map(|(_, (seq, _))| *seq)
+            .min();
+        let lowest = lowest.unwrap_or(self.head.seq).min(self.head.seq);
+        self.floor = self.floor.max(lowest);
+    }
+
+    /// Places of scopes that are due to be forgotten, at most `limit`.
+    fn to_forget(&self, limit: usize) -> Vec<(Seq, Scope)> {
+        let rows = self.log.iter().map(|logged| &logged.row);
+        let due = rows.take_while(|row| row.seq <= self.floor);
+        let places = due.flat_map(|row| {
+            row.moves
+                .iter()
+                .map(move |(scope, _)| (row.seq, scope.clone()))
+        });
+        let kept = places.filter(|place| !self.forgotten.contains(place));
+        kept.take(limit).collect()
+    }
+
+    /// Members of a scope, by their creation.
+    fn members(&self, scope: &Scope) -> BTreeMap<Seq, &DocState> {
         let docs = self.docs.values();
-        let mut members: Vec<_> = docs
-            .filter(|state| state.creation_seq < before)
-            .filter(|state| state.summary.scopes().contains(scope))
-            .collect();
-        members.sort_by_key(|state| std::cmp::Reverse(state.creation_seq));
-        let mut packed = Vec::new();
-        let mut bytes = 0;
-        for state in members {
-            bytes += state.saved.len();
-            if bytes > max_bytes && !packed.is_empty() {
-                return (packed, false);
-            }
-            packed.push(PackedDoc {
+        docs.filter(|state| state.summary.scopes().contains(scope))
+            .map(|state| (state.creation_seq, state.as_ref()))
+            .collect()
+    }
+
+    fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Option<Stretch> {
+        let members = self.members(scope);
+        let at = *members.range(..before).next_back()?.0;
+        let below: Vec<Seq> = members.range(..at).rev().map(|(seq, _)| *seq).collect();
+        let above: Vec<Seq> = members.range(at + 1..).map(|(seq, _)| *seq).collect();
+        let (from, until) = Stretch::bounds(at, &below, &above, most);
+        let inside: Vec<_> = members.range(from..until).collect();
+        Some(Stretch {
+            from,
+            until,
+            count: inside.len(),
+            last_seq: inside.iter().map(|(_, state)| state.last_seq).max()?,
+            done: members.range(..from).next().is_none(),
+        })
+    }
+
+    fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> (Vec<PackedDoc>, Seq) {
+        let members = self.members(scope);
+        let packed = members
+            .range(from..until)
+            .rev()
+            .map(|(_, state)| PackedDoc {
                 doc: state.doc,
                 creation_seq: state.creation_seq,
                 folio: state.folio,
                 saved: state.saved.to_vec().into(),
+                summary: codec::encode(&state.summary).into(),
             });
-        }
-        (packed, true)
+        (packed.collect(), self.head.seq)
     }
 
     fn parts_of(&self, doc: &DocId, kind: PartKind) -> Vec<Bytes> {
@@ -478,6 +536,70 @@ impl RelayStore for MemoryStore {
         })
     }
 
+    async fn greet(
+        &self,
+        device: &DeviceId,
+        answers_seen: u64,
+        place: Seq,
+        now: i64,
+    ) -> Result<Seq> {
+        let noted = self.write(|city| {
+            if let Some(answers) = city.answers.get_mut(device) {
+                answers.retain(|no, _| *no > answers_seen);
+            }
+            let place = if place < city.floor {
+                city.head.seq
+            } else {
+                place
+            };
+            city.places.insert(*device, (place, now));
+            Ok(city.floor)
+        });
+        match noted {
+            Err(StorageError::Full) => self.read(|city| city.floor),
+            noted => noted,
+        }
+    }
+
+    async fn sweep(
+        &self,
+        now: i64,
+        live_since: i64,
+        from: SweepFrom,
+        limit: usize,
+    ) -> Result<Swept> {
+        self.write(|city| {
+            let mut removed = 0;
+            if from == SweepFrom::default() {
+                city.raise_floor(live_since);
+                let before = city.invites.len();
+                city.invites.retain(|_, invite| invite.expires >= now);
+                removed = before - city.invites.len();
+            }
+            let due = city.to_forget(limit);
+            removed += due.len();
+            let more = due.len() == limit;
+            city.forgotten.extend(due);
+            Ok(Swept {
+                floor: city.floor,
+                removed,
+                next: more.then(|| SweepFrom("the rest".to_owned())),
+            })
+        })
+    }
+
+    async fn members(&self, scope: &Scope) -> Result<Members> {
+        self.read(|city| {
+            let docs = city.docs.values();
+            let inside = docs.filter(|state| state.summary.scopes().contains(scope));
+            let members = inside.map(|state| Member {
+                doc: state.doc,
+                version: Version::of(&state.summary.heads),
+            });
+            members.collect::<Vec<_>>().into()
+        })
+    }
+
     async fn log_after(
         &self,
         scopes: &[Scope],
@@ -494,13 +616,12 @@ impl RelayStore for MemoryStore {
         Ok((rows, to))
     }
 
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)> {
-        self.read(|city| city.fill(scope, before, max_bytes))
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>> {
+        self.read(|city| city.stretch(scope, before, most))
+    }
+
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)> {
+        self.read(|city| city.fill(scope, from, until))
     }
 
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)> {

@@ -41,7 +41,7 @@ const BEGINS: i64 = 1_635_206_400_000;
 /// What one round takes.
 const ROUND: Duration = Duration::from_millis(250);
 /// The first folio.
-pub const FIRST_FOLIO: u64 = 1_455;
+pub(super) const FIRST_FOLIO: u64 = 1_455;
 /// Rounds after which a healed city must be quiet.
 const QUIET_WITHIN: u64 = 3_000;
 /// Rounds without a frame that count as quiet: longer than the relay's own periods.
@@ -61,90 +61,90 @@ const PEOPLE: [(Role, &[Scope], Option<u32>); 7] = [
 ];
 
 /// A phone.
-pub struct Phone {
+pub(super) struct Phone {
     /// Which of the people.
-    pub person: usize,
+    pub(super) person: usize,
     /// The user.
-    pub user: UserId,
+    pub(super) user: UserId,
     /// The disk.
-    pub store: SimStore,
+    pub(super) store: SimStore,
     /// The process, if one runs.
-    pub replica: Option<Replica<SimStore>>,
+    pub(super) replica: Option<Replica<SimStore>>,
     /// The session, if one is open.
-    pub link: Option<Link>,
+    pub(super) link: Option<Link>,
     /// How wrong its clock is, milliseconds.
-    pub skew: i64,
+    pub(super) skew: i64,
     /// No network until this round.
-    pub cut_off: u64,
+    pub(super) cut_off: u64,
     /// Whether its grant was revoked.
-    pub revoked: bool,
+    pub(super) revoked: bool,
     /// A copy of the store, and how much had been said by then.
-    pub backup: Option<(MemoryReplica, usize)>,
+    pub(super) backup: Option<(MemoryReplica, usize)>,
     /// How often its store was put back or cloned: lives under one key beside the first.
-    pub lives: u32,
+    pub(super) lives: u32,
     device: DeviceId,
 }
 
 /// What somebody was told is saved.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub(super) struct Said {
     /// The phone that said so; `None` for the operators' pages.
-    pub phone: Option<usize>,
+    pub(super) phone: Option<usize>,
     /// A backup was put back that does not have it, and it had reached nobody: its person's choice.
-    pub lost: bool,
+    pub(super) lost: bool,
     /// The words, if the act has any of its own.
-    pub text: Option<String>,
+    pub(super) text: Option<String>,
     /// The intent's id as it was told; `None` for what operators did.
-    pub intent: Option<RecordId>,
+    pub(super) intent: Option<RecordId>,
 }
 
 /// An act of an operator that was not answered: the page sends it again under the same key.
-pub struct DeskAct {
-    pub viewer: Viewer,
-    pub doc: DocId,
-    pub request: ActRequest,
-    pub text: String,
+pub(super) struct DeskAct {
+    pub(super) viewer: Viewer,
+    pub(super) doc: DocId,
+    pub(super) request: ActRequest,
+    pub(super) text: String,
 }
 
 /// An answer "accepted" that a phone was given, signed: device, incarnation, n, place.
-pub type Acknowledged = (DeviceId, u32, u64, Seq);
+pub(super) type Acknowledged = (DeviceId, u32, u64, Seq);
 
 /// Everything.
-pub struct World {
-    pub knobs: Knobs,
+pub(super) struct World {
+    pub(super) knobs: Knobs,
     /// Whether no frame is lost, doubled or overtaken before it all heals.
-    pub orderly: bool,
-    pub phones: Vec<Phone>,
-    pub relay: Option<Arc<Relay>>,
-    pub store: MemoryStore,
-    pub keys: [[u8; 32]; 4],
-    pub clock: Arc<ManualClock>,
+    pub(super) orderly: bool,
+    pub(super) phones: Vec<Phone>,
+    pub(super) relay: Option<Arc<Relay>>,
+    pub(super) store: MemoryStore,
+    pub(super) keys: [[u8; 32]; 4],
+    pub(super) clock: Arc<ManualClock>,
     sessions: JoinSet<()>,
     /// The relay is down until this round.
-    pub down_until: u64,
-    pub round: u64,
-    pub misery: Dice,
-    pub entropy: Dice,
+    pub(super) down_until: u64,
+    pub(super) round: u64,
+    pub(super) misery: Dice,
+    pub(super) entropy: Dice,
     lives: u64,
     bug: Option<Bug>,
     /// What was told as saved, in order.
-    pub said: Vec<Said>,
+    pub(super) said: Vec<Said>,
     /// Every text anybody ever typed, with its user: also what was never told as saved.
-    pub typed: BTreeMap<String, UserId>,
-    pub acknowledged: BTreeSet<Acknowledged>,
-    pub desk: Vec<(Viewer, &'static str)>,
-    pub desk_open: Vec<DeskAct>,
+    pub(super) typed: BTreeMap<String, UserId>,
+    pub(super) acknowledged: BTreeSet<Acknowledged>,
+    pub(super) desk: Vec<(Viewer, &'static str)>,
+    pub(super) desk_open: Vec<DeskAct>,
     /// What the operators' pages show: heads.
-    pub seen: BTreeMap<DocId, Vec<Hash>>,
+    pub(super) seen: BTreeMap<DocId, Vec<Hash>>,
     /// Found while the story went on.
-    pub violations: Vec<Violation>,
+    pub(super) violations: Vec<Violation>,
     /// The story in words, when it is to be told.
-    pub words: Option<Vec<String>>,
+    pub(super) words: Option<Vec<String>>,
     /// Whether frames are told too.
-    pub frames_aloud: bool,
+    pub(super) frames_aloud: bool,
     trace: Hash,
-    pub frames: u64,
-    pub drifts: u64,
+    pub(super) frames: u64,
+    pub(super) drifts: u64,
 }
 
 impl World {
@@ -152,7 +152,7 @@ impl World {
     ///
     /// # Panics
     /// When the beginning itself fails, where nothing can go wrong yet.
-    pub async fn new(seed: u64, knobs: Knobs, bug: Option<Bug>) -> Self {
+    pub(super) async fn new(seed: u64, knobs: Knobs, bug: Option<Bug>) -> Self {
         let mut entropy = Dice::new(seed, 1);
         let mut keys = [[0; 32]; 4];
         for key in &mut keys {
@@ -214,19 +214,19 @@ impl World {
     }
 
     /// What happened so far, in one value: two runs of a seed give the same.
-    pub fn trace(&self) -> Hash {
+    pub(super) fn trace(&self) -> Hash {
         self.trace
     }
 
     /// Tells a step in words, if anybody listens.
-    pub fn tell(&mut self, words: impl FnOnce() -> String) {
+    pub(super) fn tell(&mut self, words: impl FnOnce() -> String) {
         if let Some(told) = &mut self.words {
             told.push(words());
         }
     }
 
     /// Notes a violation.
-    pub fn blame(&mut self, checker: Checker, what: String) {
+    pub(super) fn blame(&mut self, checker: Checker, what: String) {
         self.violations.push(Violation { checker, what });
     }
 
@@ -284,7 +284,7 @@ impl World {
     }
 
     /// Another phone with a copy of this one's store.
-    pub fn add_twin(&mut self, of: usize, continuity: Continuity) {
+    pub(super) fn add_twin(&mut self, of: usize, continuity: Continuity) {
         let one = &self.phones[of];
         let twin = Phone {
             person: one.person,
@@ -306,19 +306,19 @@ impl World {
     }
 
     /// The device of a phone.
-    pub fn device(&self, i: usize) -> DeviceId {
+    pub(super) fn device(&self, i: usize) -> DeviceId {
         self.phones[i].device
     }
 
     /// What a phone's clock shows.
-    pub fn clock_of(&self, i: usize) -> i64 {
+    pub(super) fn clock_of(&self, i: usize) -> i64 {
         self.clock.now_ms() + self.phones[i].skew
     }
 
     // ---- processes ----
 
     /// Starts a phone's process, if none runs.
-    pub fn open(&mut self, i: usize, continuity: Continuity) {
+    pub(super) fn open(&mut self, i: usize, continuity: Continuity) {
         if self.phones[i].replica.is_some() {
             return;
         }
@@ -333,7 +333,7 @@ impl World {
     }
 
     /// Does something with a running replica. `None` when it could not be done, in any way.
-    pub fn with<T>(
+    pub(super) fn with<T>(
         &mut self,
         i: usize,
         act: impl FnOnce(&mut Replica<SimStore>, &mut Surroundings<'_>) -> ReplicaResult<T, SimStore>,
@@ -371,7 +371,7 @@ impl World {
     }
 
     /// The process ends where it stands.
-    pub fn kill_phone(&mut self, i: usize) {
+    pub(super) fn kill_phone(&mut self, i: usize) {
         let phone = &mut self.phones[i];
         phone.replica = None;
         phone.link = None;
@@ -379,7 +379,7 @@ impl World {
     }
 
     /// The phone's session ends, however.
-    pub fn hang_up(&mut self, i: usize) {
+    pub(super) fn hang_up(&mut self, i: usize) {
         let phone = &mut self.phones[i];
         if phone.link.take().is_some()
             && let Some(replica) = &mut phone.replica
@@ -407,7 +407,7 @@ impl World {
     }
 
     /// The relay's process ends where it stands.
-    pub fn kill_relay(&mut self) {
+    pub(super) fn kill_relay(&mut self) {
         if let Some(relay) = self.relay.take() {
             relay.kill();
         }
@@ -418,7 +418,7 @@ impl World {
     // ---- sessions ----
 
     /// A phone tries to begin a session.
-    pub async fn connect(&mut self, i: usize) {
+    pub(super) async fn connect(&mut self, i: usize) {
         let phone = &self.phones[i];
         if phone.link.is_some() || phone.cut_off > self.round {
             return;
@@ -461,7 +461,7 @@ impl World {
     // ---- time ----
 
     /// One round: frames go up, the relay does all it can, frames come down.
-    pub async fn round(&mut self) -> usize {
+    pub(super) async fn round(&mut self) -> usize {
         self.round += 1;
         self.clock.advance(ROUND.as_millis() as i64);
         if self.store.plan(|faults| faults.is_dead()) {
@@ -485,7 +485,7 @@ impl World {
     }
 
     /// Rounds.
-    pub async fn run(&mut self, rounds: u64) {
+    pub(super) async fn run(&mut self, rounds: u64) {
         for _ in 0..rounds {
             self.round().await;
         }
@@ -503,7 +503,7 @@ impl World {
             if self.frames_aloud {
                 self.tell(|| format!("      ← {i}: {}", brief_up(&up)));
             }
-            if matches!(up, Up::Drift { .. }) {
+            if matches!(up, Up::Drift { .. } | Up::Reconcile { .. }) {
                 self.drifts += 1;
                 self.drifted(i);
             }
@@ -603,7 +603,7 @@ impl World {
     // ---- healing ----
 
     /// Everything that can go wrong stops, and everybody comes by until nothing changes any more.
-    pub async fn heal(&mut self) {
+    pub(super) async fn heal(&mut self) {
         (self.knobs.loss, self.knobs.duplication, self.knobs.reorder) = (0, 0, 0);
         self.knobs.delay_rounds = 0;
         self.down_until = 0;

@@ -15,7 +15,9 @@ use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::keys::{self, Purpose};
-use manzana_engine::relay::{Ask, ChainEnd, LogRowView, Move, Need, Session, pack_segment};
+use manzana_engine::relay::{
+    Ask, ChainEnd, LogPlace, LogRowView, Move, Need, Session, pack_segment,
+};
 use manzana_engine::wire::{ByeCode, Down, EnrolRequest, Hello, Up, decode_frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -234,7 +236,12 @@ impl TestRelay {
             )
         };
         let nonce = self.issue();
-        let begun = Session::begin(hello, grant, granted, chain, (1, head), 1_000, &nonce);
+        let log = LogPlace {
+            epoch: 1,
+            head,
+            floor: 0,
+        };
+        let begun = Session::begin(hello, grant, granted, chain, log, 1_000, &nonce);
         let (mut session, mut frames) = begun.unwrap();
         if self.is(Knob::Revoke) {
             frames = vec![Down::Bye {
@@ -320,7 +327,8 @@ impl TestRelay {
                 let digests = vec![(Scope::City, set.digest())];
                 session.digests(head, digests, &self.city.relay)
             }
-            Need::Nothing => Vec::new(),
+            // Nothing differs in these tests.
+            Need::Mend { .. } | Need::Nothing => Vec::new(),
         }
     }
 

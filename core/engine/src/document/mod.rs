@@ -10,13 +10,17 @@ mod view;
 pub use catalog::{CatalogItem, CatalogView};
 pub use view::{FieldValues, PetitionView, RecordEntry};
 
+use std::collections::BTreeSet;
+
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, ReadDoc, ScalarValue, hydrate};
 
+use crate::gate::caps::Size;
 use crate::gate::chunk::DecodedChange;
 use crate::gate::fit::{Misfit, check_fit};
 use crate::ids::{Actor, DocId, Hash, RecordId};
 use crate::intent::{Edit, NewPetition};
+use crate::limits::{CHANGE_DEPS, JOIN_HEADS};
 use crate::record::{Event, RECORD_MAPS, Record};
 
 /// The newest schema this engine writes. Devices never author above what the relay announces.
@@ -291,14 +295,63 @@ impl Document {
             .collect()
     }
 
-    /// Number of changes and of distinct actors.
-    pub fn size(&self) -> (usize, usize) {
-        let metas = self.0.get_changes_meta(&[]);
-        let actors: std::collections::BTreeSet<_> = metas
+    /// How large the document is, and which part of it the device with this tag made.
+    pub(crate) fn size_for(&self, tag: &[u8]) -> Size {
+        let mut size = Size::default();
+        let mut actors = BTreeSet::new();
+        for meta in self.0.get_changes_meta(&[]) {
+            let own = meta.actor.to_bytes().starts_with(tag);
+            let ops = (meta.max_op + 1).saturating_sub(meta.start_op);
+            size.changes += 1;
+            size.ops += ops;
+            size.own_changes += usize::from(own);
+            size.own_ops += if own { ops } else { 0 };
+            if actors.insert(meta.actor.to_bytes().to_vec()) {
+                size.actors += 1;
+                size.own_actors += usize::from(own);
+            }
+        }
+        size
+    }
+
+    /// Bytes of the changes that the device with this tag made. Reads all changes: only for documents
+    /// that are large.
+    pub(crate) fn bytes_by(&self, tag: &[u8]) -> usize {
+        let changes = self.0.get_changes(&[]);
+        let own = changes
             .iter()
-            .map(|meta| meta.actor.to_bytes().to_vec())
-            .collect();
-        (metas.len(), actors.len())
+            .filter(|change| change.actor_id().to_bytes().starts_with(tag));
+        own.map(|change| change.raw_bytes().len()).sum()
+    }
+
+    /// Joins heads by changes without operations until there are at most [`JOIN_HEADS`], and gives
+    /// those changes: usually none, or one. A join says that its author has seen both sides; it decides
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the document does not take them.
+    pub fn join_heads(&mut self, actor: Actor) -> Result<Vec<MadeChange>, DocumentError> {
+        let mut joins = Vec::new();
+        while self.heads().len() > JOIN_HEADS {
+            let mut heads = self.heads();
+            // One more dependency may be the actor's own last change.
+            heads.truncate(CHANGE_DEPS - 1);
+            heads.extend(self.last_of(&actor).map(|(_, hash)| hash));
+            heads.sort_unstable();
+            heads.dedup();
+            let mut seen = self.at(&heads)?;
+            let join = seen.join(actor)?;
+            self.apply(&join.bytes)?;
+            joins.push(join);
+        }
+        Ok(joins)
+    }
+
+    /// One change without operations on top of all heads.
+    fn join(&mut self, actor: Actor) -> Result<MadeChange, DocumentError> {
+        self.0.set_actor(ActorId::from(actor.as_bytes().as_slice()));
+        let hash = self.0.empty_commit(CommitOptions::default().with_time(0));
+        self.made(hash)
     }
 
     fn change(
@@ -312,7 +365,10 @@ impl Document {
         let mut tx = self.0.transaction();
         write(&mut tx).map_err(|_| DocumentError::Unappliable)?;
         let (hash, _) = tx.commit_with(CommitOptions::default().with_time(0));
-        let hash = hash.ok_or(DocumentError::Unchanged)?;
+        self.made(hash.ok_or(DocumentError::Unchanged)?)
+    }
+
+    fn made(&self, hash: ChangeHash) -> Result<MadeChange, DocumentError> {
         let change = self
             .0
             .get_change_by_hash(&hash)

@@ -383,7 +383,10 @@ impl History {
                     .filter_map(|d| index.get(&d.0).copied())
                     .collect(),
             );
-            if let Ok(actor) = ActorBytes::try_from(meta.actor.to_bytes()) {
+            // A join has no operations: its span would stand in the place of the change before it.
+            if let Ok(actor) = ActorBytes::try_from(meta.actor.to_bytes())
+                && meta.start_op <= meta.max_op
+            {
                 history
                     .spans
                     .insert((actor, meta.max_op), (meta.start_op, i));

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::caps;
 use super::chunk::{self, DecodedChange};
 use crate::codec;
 use crate::document::{CatalogItem, Document, DocumentError, PetitionView, field};
 use crate::fold::EventKind;
 use crate::ids::{Actor, DocId, Hash, RecordId};
 use crate::intent::RecordDraft;
-use crate::limits::{DOC_ACTORS, DOC_BYTES, DOC_CHANGES, DOC_OPS};
+use crate::limits::DOC_BYTES;
 use crate::policy::{self, Denial, Facts, Rule};
 use crate::record::{CatalogRef, Comment, Event, Position};
 use crate::summary::{DocKind, Summary};
@@ -44,9 +45,10 @@ pub enum Reply {
     /// To `Judge`.
     #[n(0)]
     Judged(#[n(0)] Judged),
-    /// To `Author`: the change.
+    /// To `Author` and `Catalog`: the changes, each on top of the one before; none when there is nothing
+    /// to do.
     #[n(1)]
-    Authored(#[n(0)] ByteVec),
+    Authored(#[n(0)] Vec<ByteVec>),
     /// To `Read`.
     #[n(2)]
     Read(#[n(0)] Box<Detail>),
@@ -278,11 +280,11 @@ pub fn serve(request: &[u8]) -> Vec<u8> {
             Err(error) => Reply::Failed(error.to_string()),
         },
         Ok(Request::Author(job)) => match author(&job) {
-            Ok(change) => Reply::Authored(change.into()),
+            Ok(changes) => Reply::Authored(changes.into_iter().map(ByteVec::from).collect()),
             Err(error) => Reply::Failed(error.to_string()),
         },
         Ok(Request::Catalog(job)) => match author_catalog(&job) {
-            Ok(change) => Reply::Authored(change.into()),
+            Ok(change) => Reply::Authored(change.into_iter().map(ByteVec::from).collect()),
             Err(error) => Reply::Failed(error.to_string()),
         },
         Ok(Request::Read(job)) => match detail(&job) {
@@ -302,6 +304,7 @@ pub fn serve(request: &[u8]) -> Vec<u8> {
 pub fn judge(job: &Job) -> Result<Judged, DocumentError> {
     let mut desk = Desk::default();
     for JobDoc { doc, saved } in &job.docs {
+        desk.bytes.insert(*doc, saved.len());
         desk.docs.insert(*doc, Document::load(saved)?);
     }
     let groups = job.groups.iter().map(|group| desk.group(group)).collect();
@@ -316,20 +319,23 @@ pub fn judge(job: &Job) -> Result<Judged, DocumentError> {
 struct Desk {
     docs: BTreeMap<DocId, Document>,
     changed: BTreeMap<DocId, Vec<Hash>>,
+    /// At least as many bytes as the documents have when they are saved.
+    bytes: BTreeMap<DocId, usize>,
     spoilt: bool,
 }
 
 impl Desk {
     fn group(&mut self, group: &JobGroup) -> Verdict {
         // One entry changes nothing unless it is accepted; several may have to be taken back.
-        let before = (group.entries.len() > 1).then(|| (self.docs.clone(), self.changed.clone()));
+        let before = (group.entries.len() > 1)
+            .then(|| (self.docs.clone(), self.changed.clone(), self.bytes.clone()));
         let mut accepted = Vec::with_capacity(group.entries.len());
         for entry in &group.entries {
             match self.entry(&group.facts, entry.doc, &entry.change) {
                 Ok(entry) => accepted.push(entry),
                 Err(verdict) => {
-                    if let Some((docs, changed)) = before {
-                        (self.docs, self.changed) = (docs, changed);
+                    if let Some((docs, changed, bytes)) = before {
+                        (self.docs, self.changed, self.bytes) = (docs, changed, bytes);
                     }
                     return verdict;
                 }
@@ -347,6 +353,12 @@ impl Desk {
         } else {
             self.check_next(facts, doc, &change)?;
         }
+        let document = match self.docs.get_mut(&doc) {
+            Some(document) => document,
+            None => &mut Document::empty(),
+        };
+        let before = self.bytes.get(&doc).copied().unwrap_or(0);
+        let bytes = caps::check(document, &change, raw, before)?;
         let document = self.docs.entry(doc).or_insert_with(Document::empty);
         let applied = document.apply(raw).and_then(|_| document.summary());
         let summary = applied.map_err(|_| {
@@ -355,6 +367,7 @@ impl Desk {
             Verdict::from(Rule::BadChange)
         })?;
         self.changed.insert(doc, summary.heads.clone());
+        self.bytes.insert(doc, bytes);
         Ok(AcceptedEntry {
             hash,
             actor: Actor(*change.actor.as_bytes()),
@@ -386,7 +399,9 @@ impl Desk {
         if !missing.is_empty() {
             return Err(Verdict::Waiting { deps: missing });
         }
-        check_place(document, change)?;
+        document
+            .check_fit(change)
+            .map_err(|_| Verdict::from(Rule::BadSequence))?;
         let unreadable = |_| Verdict::from(Rule::BadSequence);
         if document.kind() == Some(DocKind::Catalog) {
             let before = document.catalog_at(&deps).map_err(unreadable)?;
@@ -419,56 +434,46 @@ impl Desk {
     }
 }
 
-/// Whether the change fits the document as it is, and the document's caps.
-fn check_place(document: &Document, change: &DecodedChange) -> Result<(), Verdict> {
-    document
-        .check_fit(change)
-        .map_err(|_| Verdict::from(Rule::BadSequence))?;
-    let (changes, actors) = document.size();
-    let known = change.seq > 1;
-    let last_op = change.start_op + change.ops.len() as u64;
-    if last_op > DOC_OPS || changes >= DOC_CHANGES || (!known && actors >= DOC_ACTORS) {
-        return Err(Rule::DocumentFull.into());
-    }
-    Ok(())
-}
-
 /// Makes a desk device's change on what its user was looking at, joined with the desk's own last
-/// change there, so that ancestry is true and one actor's changes stay in one line.
+/// change there, so that ancestry is true and one actor's changes stay in one line. Where that is very
+/// many heads, they are joined first; without records that is all.
 ///
 /// # Errors
 /// When the document does not open or does not know the heads.
-pub fn author(job: &AuthorJob) -> Result<Vec<u8>, DocumentError> {
+pub fn author(job: &AuthorJob) -> Result<Vec<Vec<u8>>, DocumentError> {
     let document = Document::load(&job.saved)?;
     let mut heads = job.heads.clone();
     heads.extend(document.last_of(&job.actor).map(|(_, hash)| hash));
     let mut seen = document.at(&heads)?;
+    let mut made = seen.join_heads(job.actor)?;
     let records = job
         .records
         .iter()
         .filter_map(RecordDraft::record)
         .collect::<Vec<_>>();
-    Ok(seen.add_records(job.actor, job.record, &records)?.bytes)
+    if !records.is_empty() {
+        made.push(seen.add_records(job.actor, job.record, &records)?);
+    }
+    Ok(made.into_iter().map(|made| made.bytes).collect())
 }
 
-/// Makes a catalog's change; no bytes when everything stands already.
+/// Makes a catalog's change; none when everything stands already.
 ///
 /// # Errors
 /// When the document does not open or is not a catalog.
-pub fn author_catalog(job: &CatalogJob) -> Result<Vec<u8>, DocumentError> {
+pub fn author_catalog(job: &CatalogJob) -> Result<Option<Vec<u8>>, DocumentError> {
     let Some(saved) = &job.saved else {
-        return Ok(Document::create_catalog(job.actor, &job.name, &job.items)?
-            .2
-            .bytes);
+        let (_, _, made) = Document::create_catalog(job.actor, &job.name, &job.items)?;
+        return Ok(Some(made.bytes));
     };
     let mut document = Document::load(saved)?;
     let before = document.catalog_at(&document.heads())?;
     let fresh = job.items.iter().filter(|item| !before.items.contains(item));
     let fresh: Vec<CatalogItem> = fresh.cloned().collect();
     if fresh.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    Ok(document.put_items(job.actor, &fresh)?.bytes)
+    Ok(Some(document.put_items(job.actor, &fresh)?.bytes))
 }
 
 /// Reads a petition for a screen.

@@ -6,6 +6,7 @@
 //! and on the phone alike, and only then applied: by [`judge`], which on the relay runs in a worker
 //! process of its own.
 
+pub mod caps;
 pub mod chunk;
 mod columns;
 pub mod fit;

@@ -1,5 +1,7 @@
 //! One device's session as the relay sees it.
 
+use std::collections::VecDeque;
+
 use minicbor::bytes::ByteVec;
 
 use crate::answer::{Answer, EnvelopeAnswer, ReceiptBody, SignedReceipt};
@@ -10,6 +12,8 @@ use crate::envelope::{ChainContext, Envelope, EnvelopeError};
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{DeviceId, DocId, Hash, Seq};
 use crate::keys::SecretKey;
+use crate::limits::MEND_DOCS;
+use crate::reconcile::{self, Learnt, Members, Range};
 use crate::replica::held_scopes;
 use crate::wire::{ByeCode, Down, Fill, Hello, Item, PROTOCOL_VERSION, PackedDoc, Up};
 
@@ -58,6 +62,14 @@ pub enum Need {
     },
     /// Documents of a scope created before this place: give them to [`Session::fill`].
     Fill(Fill),
+    /// Documents to be looked up for a repair: give what became of the first of them to
+    /// [`Session::mend`].
+    Mend {
+        /// The scope under repair.
+        scope: Scope,
+        /// The next documents, at most [`MEND_AT_ONCE`].
+        docs: Vec<DocId>,
+    },
     /// The digests of the session's scopes at the head: give them to [`Session::digests`].
     Digests,
     /// Nothing now: wait for a frame or for news.
@@ -75,6 +87,13 @@ pub enum Ask {
     Seen(u64),
     /// Send this document whole, if the device may hold it.
     Want(DocId),
+    /// Give the scope's members to [`Session::reconcile`].
+    Reconcile {
+        /// The scope.
+        scope: Scope,
+        /// What the device said of it.
+        ranges: Vec<Range>,
+    },
     /// Nothing beyond what [`Session::need`] tells.
     Nothing,
 }
@@ -92,6 +111,9 @@ pub enum SessionError {
     /// An envelope's signature does not verify in its place of the chain.
     #[error("bad signature")]
     BadSignature,
+    /// More repairs than an honest device needs.
+    #[error("too many repairs")]
+    TooMuch,
 }
 
 impl SessionError {
@@ -101,6 +123,7 @@ impl SessionError {
             Self::Malformed => ByeCode::BadFrame,
             Self::Version => ByeCode::BadVersion,
             Self::BadSignature => ByeCode::BadSignature,
+            Self::TooMuch => ByeCode::TooMuch,
         }
     }
 }
@@ -126,6 +149,21 @@ pub struct Session {
     digested: Option<Seq>,
     chain: ChainEnd,
     gap_told: bool,
+    /// Messages of reconciliation that the device may still send.
+    rounds: usize,
+    /// The documents of a repair that are still to be sent, the next ones first.
+    mending: Option<(Scope, VecDeque<DocId>)>,
+}
+
+/// Where the city's log stands, as a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Epoch.
+    pub epoch: u32,
+    /// Last place.
+    pub head: Seq,
+    /// Places up to here are not kept for scopes any more: who stands below reconciles instead.
+    pub floor: Seq,
 }
 
 impl Session {
@@ -139,7 +177,7 @@ impl Session {
         grant: SignedGrant,
         granted: GrantBody,
         chain: ChainEnd,
-        (epoch, head): (u32, Seq),
+        log: LogPlace,
         time: i64,
         nonce: &[u8],
     ) -> Result<(Self, Vec<Down>), SessionError> {
@@ -147,9 +185,13 @@ impl Session {
             return Err(SessionError::Version);
         }
         let held = held_scopes(&granted);
+        let LogPlace { epoch, head, floor } = log;
         let position = &hello.position;
-        let known = position.epoch == epoch && position.seq <= head;
-        let mine = |scope: &Scope| known && held.contains(scope);
+        // Creation places mean something only in their own epoch.
+        let same_log = position.epoch == epoch && position.seq <= head;
+        // From elsewhere nothing can be streamed: what is held is compared, and repaired.
+        let streams = same_log && position.seq >= floor;
+        let mine = |scope: &Scope| held.contains(scope);
         let complete: Vec<Scope> = position
             .scopes
             .iter()
@@ -159,7 +201,7 @@ impl Session {
         let mut fills: Vec<Fill> = position
             .fills
             .iter()
-            .filter(|fill| mine(&fill.scope))
+            .filter(|fill| same_log && mine(&fill.scope))
             .cloned()
             .collect();
         let fresh = complete.is_empty() && fills.is_empty();
@@ -173,6 +215,7 @@ impl Session {
                 });
             }
         }
+        let pinned = fresh || !streams;
         let session = Self {
             device: DeviceId::of_key(&granted.device_key),
             incarnation: hello.incarnation,
@@ -180,12 +223,14 @@ impl Session {
             fills,
             epoch,
             // A first start reads nothing of the past from the log: the packs bring it.
-            at: if fresh { head } else { position.seq },
+            at: if pinned { head } else { position.seq },
             answered: hello.answers_seen,
             news: true,
             digested: None,
             chain,
             gap_told: false,
+            rounds: ROUNDS_PER_SCOPE * held.len(),
+            mending: None,
             held,
             grant,
             granted,
@@ -202,7 +247,7 @@ impl Session {
             nonce: nonce.to_vec().into(),
         };
         let mut frames = vec![welcome];
-        if fresh {
+        if pinned {
             // Pins the device's place before the packs: what comes after it comes by the log.
             frames.push(Down::Log {
                 to: head,
@@ -267,7 +312,82 @@ impl Session {
                 }
                 Ok((Ask::Nothing, None))
             }
+            Up::Reconcile { scope, ranges } => {
+                self.rounds = self.rounds.checked_sub(1).ok_or(SessionError::TooMuch)?;
+                let ask = Ask::Reconcile { scope, ranges };
+                Ok((self.if_held(ask), None))
+            }
+            Up::Mend { scope, docs } => self.begin_mending(scope, docs),
         }
+    }
+
+    /// A scope that the grant has lost meanwhile is passed over in silence.
+    fn if_held(&self, ask: Ask) -> Ask {
+        match &ask {
+            Ask::Reconcile { scope, .. } if !self.held.contains(scope) => Ask::Nothing,
+            _ => ask,
+        }
+    }
+
+    fn begin_mending(
+        &mut self,
+        scope: Scope,
+        docs: Vec<DocId>,
+    ) -> Result<(Ask, Option<Down>), SessionError> {
+        if docs.len() > MEND_DOCS {
+            return Err(SessionError::Malformed);
+        }
+        if self.mending.is_some() {
+            return Err(SessionError::TooMuch);
+        }
+        if self.held.contains(&scope) && !docs.is_empty() {
+            self.mending = Some((scope, docs.into()));
+        }
+        Ok((Ask::Nothing, None))
+    }
+
+    /// Answers a message of reconciliation, given the scope's members, and says what was learnt of the
+    /// device. No frame when nothing is to be said.
+    ///
+    /// # Errors
+    /// When the message is not an honest one.
+    pub fn reconcile(
+        &self,
+        scope: Scope,
+        members: &Members,
+        ranges: &[Range],
+    ) -> Result<(Option<Down>, Learnt), SessionError> {
+        let reply = reconcile::answer(members, ranges).map_err(|_| SessionError::Malformed)?;
+        // Whoever asked is answered, also that all is the same; whoever told is not.
+        let frame = reconcile::asks(ranges).then_some(Down::Reconcile {
+            scope,
+            ranges: reply.ranges,
+        });
+        Ok((frame, reply.learnt))
+    }
+
+    /// Sends the documents that were looked up for a repair, `answered` of those asked for in all;
+    /// after the last of them the digests are compared again.
+    pub fn mend(
+        &mut self,
+        docs: &[PackedDoc],
+        gone: Vec<DocId>,
+        unknown: Vec<DocId>,
+    ) -> Option<Down> {
+        let (scope, left) = self.mending.as_mut()?;
+        let answered = docs.len() + gone.len() + unknown.len();
+        left.drain(..answered.min(left.len()));
+        let scope = scope.clone();
+        if left.is_empty() {
+            self.mending = None;
+            self.digested = None;
+        }
+        Some(Down::Mend {
+            scope,
+            segment: pack_segment(docs).into(),
+            gone,
+            unknown,
+        })
     }
 
     fn push(
@@ -338,6 +458,12 @@ impl Session {
         }
         if self.at < head {
             return Need::Log { after: self.at };
+        }
+        if let Some((scope, docs)) = &self.mending {
+            return Need::Mend {
+                scope: scope.clone(),
+                docs: docs.iter().take(MEND_AT_ONCE).copied().collect(),
+            };
         }
         if let Some(fill) = self.fills.first() {
             return Need::Fill(fill.clone());
@@ -421,57 +547,32 @@ impl Session {
         }
     }
 
+    /// What each of the rows is to this device.
+    pub fn sights(&self, rows: &[LogRowView<'_>]) -> Vec<Sight> {
+        rows.iter().map(|row| self.classify(row)).collect()
+    }
+
+    /// The device has been sent everything up to `to`.
+    pub fn reached(&mut self, to: Seq) {
+        if to > self.at {
+            self.at = to;
+            // What changed is compared again at the new place, but not with every change.
+            self.digested = self.digested.filter(|last| to < last + DIGEST_EVERY);
+        }
+    }
+
     /// Rows after the session's place, in order, up to `to`; documents that enter come whole through
-    /// `whole`. Gives the frame; `None` when there is nothing to say and `quiet` allows silence.
+    /// `whole`. Gives the frames; none when there is nothing to say: a position is worth a frame of its
+    /// own only now and then, the device asks from its own.
     pub fn log(
         &mut self,
         rows: &[LogRowView<'_>],
         to: Seq,
-        mut whole: impl FnMut(&DocId) -> Option<PackedDoc>,
-    ) -> Option<Down> {
-        let items: Vec<Item> = rows
-            .iter()
-            .filter_map(|row| self.item(row, &mut whole))
-            .collect();
-        let moved = to > self.at;
-        self.at = self.at.max(to);
-        if moved {
-            // What changed is compared again at the new place, but not with every change.
-            self.digested = self.digested.filter(|last| to < last + DIGEST_EVERY);
-        }
-        // A position is worth a frame of its own only now and then: the device asks from its own.
-        (!items.is_empty()).then_some(Down::Log { to: self.at, items })
-    }
-
-    fn item(
-        &self,
-        row: &LogRowView<'_>,
-        whole: &mut impl FnMut(&DocId) -> Option<PackedDoc>,
-    ) -> Option<Item> {
-        let LogRowView {
-            seq,
-            doc,
-            hash,
-            folio,
-            ..
-        } = *row;
-        match self.classify(row) {
-            Sight::Nothing => None,
-            Sight::Leave => Some(Item::Leave { seq, doc }),
-            Sight::Own => Some(Item::Own {
-                seq,
-                doc,
-                hash,
-                folio,
-            }),
-            Sight::Enter => whole(&doc).map(|doc| Item::Enter { seq, doc }),
-            Sight::Change => Some(Item::Change {
-                seq,
-                doc,
-                change: row.change.to_vec().into(),
-                folio,
-            }),
-        }
+        whole: impl FnMut(&DocId) -> Option<PackedDoc>,
+    ) -> Vec<Down> {
+        let sights = self.sights(rows);
+        self.reached(to);
+        log_frames(rows, &sights, self.at, whole)
     }
 
     /// A segment of the fill asked for: already packed documents, the place to go on from, and
@@ -532,8 +633,89 @@ impl Session {
 /// Digests are sent again after this many places of the log.
 const DIGEST_EVERY: Seq = 256;
 
+/// Messages of reconciliation that a session may spend for each of its scopes: a few are needed, some
+/// forty where thousands of documents are in question.
+const ROUNDS_PER_SCOPE: usize = 64;
+
+/// Documents of a repair that are looked up at a time.
+pub const MEND_AT_ONCE: usize = 32;
+
+/// Bytes of items after which a frame of the log is closed: none comes near
+/// [`crate::limits::FRAME_BYTES`], whatever a batch brings.
+const LOG_BYTES: usize = 256 << 10;
+/// About what an item has beside its change or document.
+const ITEM_HEAD: usize = 64;
+
+/// The frames of the log for a device that sees these rows so, up to `to`. Devices that see them alike
+/// get the same ones.
+pub fn log_frames(
+    rows: &[LogRowView<'_>],
+    sights: &[Sight],
+    to: Seq,
+    mut whole: impl FnMut(&DocId) -> Option<PackedDoc>,
+) -> Vec<Down> {
+    let (mut frames, mut items, mut bytes, mut last) = (Vec::new(), Vec::new(), 0, 0);
+    for (row, sight) in rows.iter().zip(sights) {
+        let Some(item) = item(row, *sight, &mut whole) else {
+            continue;
+        };
+        let more = ITEM_HEAD + weight(&item);
+        if bytes + more > LOG_BYTES && !items.is_empty() {
+            let items = std::mem::take(&mut items);
+            frames.push(Down::Log { to: last, items });
+            bytes = 0;
+        }
+        bytes += more;
+        last = row.seq;
+        items.push(item);
+    }
+    if !items.is_empty() {
+        frames.push(Down::Log { to, items });
+    }
+    frames
+}
+
+fn item(
+    row: &LogRowView<'_>,
+    sight: Sight,
+    whole: &mut impl FnMut(&DocId) -> Option<PackedDoc>,
+) -> Option<Item> {
+    let LogRowView {
+        seq,
+        doc,
+        hash,
+        folio,
+        ..
+    } = *row;
+    match sight {
+        Sight::Nothing => None,
+        Sight::Leave => Some(Item::Leave { seq, doc }),
+        Sight::Own => Some(Item::Own {
+            seq,
+            doc,
+            hash,
+            folio,
+        }),
+        Sight::Enter => whole(&doc).map(|doc| Item::Enter { seq, doc }),
+        Sight::Change => Some(Item::Change {
+            seq,
+            doc,
+            change: row.change.to_vec().into(),
+            folio,
+        }),
+    }
+}
+
+fn weight(item: &Item) -> usize {
+    match item {
+        Item::Change { change, .. } => change.len(),
+        Item::Enter { doc, .. } => doc.saved.len() + doc.summary.len(),
+        _ => 0,
+    }
+}
+
 /// What a row of the log is to a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sight {
     /// Not in its scopes.
     Nothing,

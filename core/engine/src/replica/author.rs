@@ -1,6 +1,6 @@
 //! Authoring: an intent becomes changes, one envelope, and one atomic commit.
 
-use super::layers::contents_of;
+use super::layers::{contents_of, open_accepted};
 use super::staged::{Finished, Staged};
 use super::{Change, DocRow, EnvelopeRow, IntentRow, IntentState, Meta, Replica, ReplicaError};
 use super::{ReplicaResult, ReplicaStore};
@@ -8,7 +8,7 @@ use crate::codec;
 use crate::document::{Document, MadeChange};
 use crate::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part, PartKind};
 use crate::fold::EventKind;
-use crate::gate::chunk;
+use crate::gate::{caps, chunk};
 use crate::ids::{DocId, RecordId};
 use crate::intent::{Edit, Intent, NewPetition, RecordDraft};
 use crate::policy::{self, Denial, Rule};
@@ -172,7 +172,16 @@ impl<S: ReplicaStore> Replica<S> {
     fn write(&mut self, intent: &Intent, now: i64) -> ReplicaResult<Saved, S> {
         let mut staged = self.stage()?;
         let record = staged.meta.take_record();
-        let docs = staged.write(record, intent, Vec::new(), now)?;
+        let docs = match staged.write(record, intent, Vec::new(), now) {
+            Err(ReplicaError::Document(error)) => {
+                // One of them does not open: it is set apart and asked for before the person is told.
+                for doc in intent.docs() {
+                    self.open_document(&doc)?;
+                }
+                return Err(ReplicaError::Document(error));
+            }
+            written => written?,
+        };
         let finished = staged.finish();
         self.keep(finished, record, docs)
     }
@@ -215,7 +224,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 let (document, doc, made) = Document::create_petition(actor, id, petition, event)?;
                 let change = decoded(&made)?;
                 policy::check(&self.meta.facts(), None, &change)?;
-                draft.push(None, doc, &document, made)?;
+                draft.push(None, doc, &document, vec![made])?;
             }
             Intent::Add { docs, records } => {
                 let records: Vec<Record> = records.iter().filter_map(RecordDraft::record).collect();
@@ -240,11 +249,20 @@ impl<S: ReplicaStore> Staged<'_, S> {
     ) -> ReplicaResult<(), S> {
         let row = self.doc(&doc)?.filter(|row| !row.bytes().is_empty());
         let row = row.ok_or(ReplicaError::UnknownDocument)?;
-        let mut document = Document::load(row.bytes())?;
-        let before = document.view()?;
+        let mut document = match &row.shown {
+            Some(shown) => Document::load(shown)?,
+            None => open_accepted(&row)?,
+        };
+        // Seventy people who comment with no network leave seventy heads; a change names few.
+        let mut changes = document.join_heads(self.meta.current_actor())?;
+        let (before, base) = (document.view()?, document.clone());
         let made = make(&mut document)?;
-        policy::check(&self.meta.facts(), Some(&before), &decoded(&made)?)?;
-        draft.push(Some(row), doc, &document, made)?;
+        let change = decoded(&made)?;
+        policy::check(&self.meta.facts(), Some(&before), &change)?;
+        let bytes = row.bytes().len() + changes.iter().map(|made| made.bytes.len()).sum::<usize>();
+        caps::check(&base, &change, &made.bytes, bytes).map_err(Denial::from)?;
+        changes.push(made);
+        draft.push(Some(row), doc, &document, changes)?;
         Ok(())
     }
 
@@ -321,7 +339,7 @@ impl Draft {
         row: Option<DocRow>,
         doc: DocId,
         document: &Document,
-        made: MadeChange,
+        made: Vec<MadeChange>,
     ) -> Result<(), crate::document::DocumentError> {
         let summary = document.summary()?;
         let mut row = row.unwrap_or_else(|| DocRow {
@@ -338,12 +356,13 @@ impl Draft {
         });
         row.shown = Some(document.save());
         row.summary = summary;
-        row.provisional += 1;
+        row.provisional += u32::try_from(made.len()).unwrap_or(u32::MAX);
         self.rows.push(row);
-        self.entries.push(Entry {
+        let entries = made.into_iter().map(|made| Entry {
             doc,
             change: made.bytes,
         });
+        self.entries.extend(entries);
         Ok(())
     }
 }

@@ -53,6 +53,7 @@ macro_rules! replica_conformance {
             an_envelope_comes_back_whole_and_is_replaced
             a_chain_is_read_in_order_from_any_place
             envelopes_not_answered_for_good_are_found_by_document
+            what_stands_is_told_without_opening_it
             carried_envelopes_wait_in_the_order_they_came
             unsent_counts_own_envelopes_of_all_incarnations
             a_dropped_envelope_leaves_nothing
@@ -363,6 +364,15 @@ pub fn a_document_is_found_by_its_present_scopes<F: Fixture>(fixture: &mut F) {
         );
     }
     assert_eq!(ok(fixture.store().docs_in(&crew)), [doc_id(1), doc_id(2)]);
+    let opened = fixture.documents_opened();
+    let heads = ok(fixture.store().heads_in(&crew));
+    assert_eq!(fixture.documents_opened(), opened, "no document is opened");
+    let docs: Vec<DocId> = heads.iter().map(|(doc, _)| *doc).collect();
+    assert_eq!(docs, [doc_id(1), doc_id(2)]);
+    for (doc, heads) in heads {
+        let row = ok(fixture.store().doc(&doc));
+        assert_eq!(row.map(|row| row.accepted_heads), Some(heads));
+    }
     commit(
         fixture,
         [put_doc(doc_row(1, 5, &[block.clone(), Scope::Author(8)]))],
@@ -372,6 +382,26 @@ pub fn a_document_is_found_by_its_present_scopes<F: Fixture>(fixture: &mut F) {
     assert_eq!(ok(store.docs_in(&block)), [doc_id(1), doc_id(2)]);
     assert_eq!(ok(store.docs_in(&Scope::Author(8))), [doc_id(1)]);
     assert_eq!(ok(store.docs_in(&Scope::Crew(88))), []);
+}
+
+/// Documents with a row, and those that only open envelopes touch; each once, whatever is asked.
+pub fn what_stands_is_told_without_opening_it<F: Fixture>(fixture: &mut F) {
+    let open = envelope_row(OWN, 1, 1, &[2, 3]);
+    let closed = envelope_row(OWN, 1, 2, &[4]);
+    let writes = [
+        put_doc(doc_row(1, 5, &[Scope::City])),
+        put_doc(doc_row(2, 5, &[])),
+        put_envelope(&open),
+        put_envelope(&closed),
+        answered(&closed, &[accepted()]),
+    ];
+    commit(fixture, writes);
+    let opened = fixture.documents_opened();
+    let asked = [5, 4, 3, 2, 1, 3].map(doc_id);
+    let standing = ok(fixture.store().standing(&asked));
+    assert_eq!(standing, [1, 2, 3].map(doc_id).into());
+    assert_eq!(ok(fixture.store().standing(&[])), [].into());
+    assert_eq!(fixture.documents_opened(), opened);
 }
 
 /// With its answers and its documents, by (device, incarnation, n).

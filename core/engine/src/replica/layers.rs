@@ -7,14 +7,29 @@ use super::{DocRow, EnvelopeRow, IntentRow, IntentState, Meta, ReplicaError, Rep
 use super::{ReplicaStore, own_scopes};
 use crate::answer::Answer;
 use crate::codec;
+use crate::digest::SetHash;
 use crate::document::{Document, DocumentError};
 use crate::envelope::{Part, PartKind};
 use crate::gate::chunk;
 use crate::gate::fit::Misfit;
+use crate::grant::Scope;
 use crate::ids::{DocId, Hash, Seq};
 use crate::intent::Intent;
+use crate::limits::DOC_BYTES;
 use crate::policy::Rule;
+use crate::summary::Summary;
 use crate::wire::PackedDoc;
+
+/// What taking a whole document came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installed {
+    /// The accepted layer is what came.
+    Whole,
+    /// It holds changes beside those that came.
+    More,
+    /// It cannot be opened here.
+    Not,
+}
 
 /// What applying an accepted change came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +58,11 @@ impl<S: ReplicaStore> Staged<'_, S> {
         if !creation && row.as_ref().is_none_or(|row| row.accepted.is_none()) {
             return Ok(Applied::NoBase);
         }
-        let mut accepted = match row.as_ref().and_then(|row| row.accepted.as_deref()) {
-            Some(saved) => Document::load(saved)?,
+        let mut accepted = match &row {
+            Some(row) => match open_accepted(row) {
+                Ok(document) => document,
+                Err(_) => return self.quarantine(doc),
+            },
             None => Document::empty(),
         };
         match accepted.check_fit(&change) {
@@ -97,31 +115,124 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(Applied::Done)
     }
 
-    /// Takes a whole document from a pack, an enter or a `whole`.
-    pub(super) fn install(&mut self, packed: &PackedDoc) -> ReplicaResult<(), S> {
+    /// Stores a document from a pack or an enter as it came, unopened, where nothing stands in its
+    /// way here; elsewhere it is laid under what stands. It is opened and verified when somebody
+    /// needs it: until then the scope's signed digest vouches for what its row says.
+    pub(super) fn install(&mut self, packed: &PackedDoc, standing: bool) -> ReplicaResult<(), S> {
+        let summary = Summary::from_outside(&packed.summary);
+        let Some(summary) = summary.filter(|_| packed.saved.len() <= DOC_BYTES) else {
+            return self.install_opened(packed).map(|_| ());
+        };
+        self.meta.missing.retain(|doc| *doc != packed.doc);
+        let scopes = own_scopes(&self.held, summary.scopes());
+        if standing {
+            let row = self.doc(&packed.doc)?;
+            let row = row.filter(|row| {
+                !row.quarantined && row.shown.is_none() && row.accepted_heads == summary.heads
+            });
+            let Some(row) = row.filter(|_| !scopes.is_empty()) else {
+                return self.install_opened(packed).map(|_| ());
+            };
+            if self.open_envelopes_of(&packed.doc)?.is_empty() {
+                return self.hold_again(row, scopes, packed);
+            }
+            return self.install_opened(packed).map(|_| ());
+        }
+        if scopes.is_empty() {
+            return Ok(());
+        }
+        self.count(&packed.doc, &summary.heads, &scopes, None)?;
+        self.put_doc(DocRow {
+            doc: packed.doc,
+            accepted: Some(packed.saved.to_vec()),
+            accepted_heads: summary.heads.clone(),
+            accepted_scopes: scopes,
+            shown: None,
+            creation_seq: Some(packed.creation_seq),
+            folio: packed.folio,
+            provisional: 0,
+            quarantined: false,
+            summary,
+        });
+        Ok(())
+    }
+
+    /// What came is what is held: only the scopes that count it may be others.
+    fn hold_again(
+        &mut self,
+        mut row: DocRow,
+        scopes: Vec<Scope>,
+        packed: &PackedDoc,
+    ) -> ReplicaResult<(), S> {
+        let told = (
+            row.creation_seq.or(Some(packed.creation_seq)),
+            row.folio.or(packed.folio),
+        );
+        if row.accepted_scopes == scopes && told == (row.creation_seq, row.folio) {
+            return Ok(());
+        }
+        self.count(&row.doc, &row.accepted_heads, &scopes, Some(&row))?;
+        row.accepted_scopes = scopes;
+        (row.creation_seq, row.folio) = told;
+        self.put_doc(row);
+        Ok(())
+    }
+
+    /// Takes a whole document, opened: whoever asked for it needs it, or work here stands on it.
+    pub(super) fn install_opened(&mut self, packed: &PackedDoc) -> ReplicaResult<Installed, S> {
         self.meta.missing.retain(|doc| *doc != packed.doc);
         let row = self.doc(&packed.doc)?;
-        let Ok(mut accepted) = Document::load(&packed.saved) else {
+        let fits = packed.saved.len() <= DOC_BYTES;
+        let loaded = fits.then(|| Document::load(&packed.saved).ok()).flatten();
+        // A document of another kind or version than this program knows has no row it can show.
+        let Some(relays) = loaded.filter(|document| document.summary().is_ok()) else {
             self.quarantine(packed.doc)?;
-            return Ok(());
+            return Ok(Installed::Not);
         };
-        if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref()) {
-            // Never step back: a change that came by the log may be newer than the pack.
-            for made in Document::load(saved)?.changes() {
-                accepted.apply(&made.bytes)?;
+        let mut accepted = relays.clone();
+        // Never step back: a change that came by the log may be newer than the pack. What contradicts
+        // gives way.
+        if let Some(held) = row.as_ref().and_then(|row| open_accepted(row).ok()) {
+            let mut changes = held.changes().into_iter();
+            if !changes.all(|made| accepted.apply(&made.bytes).is_ok()) {
+                accepted = relays.clone();
             }
         }
-        self.settle(
-            packed.doc,
-            row,
-            &accepted,
-            Some(packed.creation_seq),
-            packed.folio,
-        )
+        let more = accepted.heads() != relays.heads();
+        let (creation_seq, folio) = (Some(packed.creation_seq), packed.folio);
+        self.settle(packed.doc, row, &accepted, creation_seq, folio)?;
+        Ok(if more {
+            Installed::More
+        } else {
+            Installed::Whole
+        })
+    }
+
+    /// Counts a document in the digests of these scopes instead of those it is counted in.
+    fn count(
+        &mut self,
+        doc: &DocId,
+        heads: &[Hash],
+        scopes: &[Scope],
+        old: Option<&DocRow>,
+    ) -> ReplicaResult<(), S> {
+        if let Some(old) = old {
+            let mut out = SetHash::default();
+            out.remove(doc, &old.accepted_heads);
+            for scope in &old.accepted_scopes {
+                self.digest(scope)?.merge(&out);
+            }
+        }
+        // Expanded once, however many scopes it joins.
+        let one = SetHash::of(doc, heads);
+        for scope in scopes {
+            self.digest(scope)?.merge(&one);
+        }
+        Ok(())
     }
 
     /// Writes a document's new accepted layer: digests, scopes, and the shown layer rebuilt.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         doc: DocId,
         old: Option<DocRow>,
@@ -131,14 +242,8 @@ impl<S: ReplicaStore> Staged<'_, S> {
     ) -> ReplicaResult<(), S> {
         let summary = accepted.summary()?;
         let scopes = own_scopes(&self.held, summary.scopes());
-        if let Some(old) = &old {
-            for scope in &old.accepted_scopes {
-                self.digest(scope)?.remove(&doc, &old.accepted_heads);
-            }
-        }
-        for scope in &scopes {
-            self.digest(scope)?.add(&doc, &summary.heads);
-        }
+        self.count(&doc, &summary.heads, &scopes, old.as_ref())?;
+        self.meta.mended(&doc);
         let row = DocRow {
             doc,
             accepted: Some(accepted.save()),
@@ -163,14 +268,15 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let Some(mut row) = self.doc(&doc)? else {
             return Ok(());
         };
-        let base = match row.accepted.as_deref() {
-            Some(saved) => Document::load(saved)?,
-            None => Document::empty(),
-        };
-        if row.accepted.is_some() && row.shown.is_some() {
-            row.summary = base.summary()?;
+        match open_accepted(&row) {
+            Ok(base) => {
+                if row.accepted.is_some() && row.shown.is_some() {
+                    row.summary = base.summary()?;
+                }
+                self.rebuild_row(row, &base)
+            }
+            Err(_) => self.quarantine(doc).map(|_| ()),
         }
-        self.rebuild_row(row, &base)
     }
 
     /// The row's summary is that of its accepted layer, if it has one: where nothing is provisional,
@@ -225,11 +331,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
     }
 
     /// Takes a document out of one scope that the grant no longer names.
-    pub(super) fn leave_scope(
-        &mut self,
-        doc: DocId,
-        scope: &crate::grant::Scope,
-    ) -> ReplicaResult<(), S> {
+    pub(super) fn leave_scope(&mut self, doc: DocId, scope: &Scope) -> ReplicaResult<(), S> {
         let Some(mut row) = self.doc(&doc)? else {
             return Ok(());
         };
@@ -242,12 +344,14 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
-    /// A document that cannot be opened here never stops the others.
-    fn quarantine(&mut self, doc: DocId) -> ReplicaResult<Applied, S> {
+    /// A document that cannot be opened here, or is not what its row says, never stops the others. It
+    /// is asked for whole.
+    pub(super) fn quarantine(&mut self, doc: DocId) -> ReplicaResult<Applied, S> {
         if let Some(mut row) = self.doc(&doc)? {
             row.quarantined = true;
             self.put_doc(row);
         }
+        self.meta.broke(doc);
         Ok(Applied::NoBase)
     }
 
@@ -331,6 +435,23 @@ impl<S: ReplicaStore> Staged<'_, S> {
         row.answers = Some(answers);
         debug_assert!(key_of(&row).2 == row.n);
         self.put_envelope(row);
+    }
+}
+
+/// Opens the accepted layer; empty when the row has none. What a pack brought was stored unopened, so
+/// this is where it is verified.
+///
+/// # Errors
+/// `Unreadable` when it does not open or its heads are not those that the row and the digests count.
+pub(super) fn open_accepted(row: &DocRow) -> Result<Document, DocumentError> {
+    let Some(saved) = row.accepted.as_deref() else {
+        return Ok(Document::empty());
+    };
+    let document = Document::load(saved)?;
+    if document.heads() == row.accepted_heads {
+        Ok(document)
+    } else {
+        Err(DocumentError::Unreadable)
     }
 }
 

@@ -3,13 +3,13 @@
 //! Cloning it copies the whole store: the simulator's backups and cloned phones.
 
 use core::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 use crate::answer::{Answer, SignedReceipt};
 use crate::digest::SetHash;
 use crate::grant::Scope;
-use crate::ids::{DeviceId, DocId, RecordId};
+use crate::ids::{DeviceId, DocId, Hash, RecordId};
 
 /// What can go wrong in memory: only what a test asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +131,16 @@ impl ReplicaStore for MemoryReplica {
         Ok(found)
     }
 
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, MemoryError> {
+        let open = self
+            .envelopes
+            .values()
+            .filter(|stored| is_open(&stored.row));
+        let touched: BTreeSet<&DocId> = open.flat_map(|stored| &stored.row.docs).collect();
+        let stands = |doc: &&DocId| self.docs.contains_key(*doc) || touched.contains(doc);
+        Ok(docs.iter().filter(stands).copied().collect())
+    }
+
     fn list(&self) -> Result<Vec<DocRow>, MemoryError> {
         let mut rows: Vec<_> = self.docs.values().map(without_bytes).collect();
         rows.sort_by_key(|row| (core::cmp::Reverse(row.summary.captured_at), row.doc));
@@ -213,6 +223,14 @@ impl ReplicaStore for MemoryReplica {
         let rows = self.docs.values();
         let inside = rows.filter(|row| row.accepted_scopes.contains(scope));
         Ok(inside.map(|row| row.doc).collect())
+    }
+
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, MemoryError> {
+        let rows = self.docs.values();
+        let inside = rows.filter(|row| row.accepted_scopes.contains(scope));
+        Ok(inside
+            .map(|row| (row.doc, row.accepted_heads.clone()))
+            .collect())
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), MemoryError> {

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::repair::Fruitless;
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
@@ -84,10 +85,25 @@ pub struct Meta {
     /// Scopes that are filled again because their digest differed.
     #[n(23)]
     pub(super) drifted: Vec<Scope>,
+    /// Scopes whose repair ended and whose digest has not been the relay's since.
+    #[cbor(n(26), default)]
+    pub(super) fruitless: Vec<Fruitless>,
+    /// Documents that cannot be opened here, in the version in which they cannot.
+    #[cbor(n(27), default)]
+    pub(super) exceptions: Vec<(DocId, [u8; 16])>,
+    /// See [`Meta::surplus`].
+    #[cbor(n(28), default)]
+    pub(super) surplus: Vec<DocId>,
     /// Documents of which something came without its base: asked for whole, until they come.
     #[n(24)]
     pub(super) missing: Vec<DocId>,
+    /// Documents that do not open here, to be asked for whole in every session until they do.
+    #[cbor(n(25), default)]
+    pub(super) broken: Vec<DocId>,
 }
+
+/// Most documents kept in `broken`: a damaged disk is not mended document by document.
+const BROKEN: usize = 256;
 
 /// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
 const MOVED: usize = 64;
@@ -153,7 +169,11 @@ impl Meta {
             city_time: 0,
             moved: Vec::new(),
             drifted: Vec::new(),
+            fruitless: Vec::new(),
+            exceptions: Vec::new(),
+            surplus: Vec::new(),
             missing: Vec::new(),
+            broken: Vec::new(),
         })
     }
 
@@ -204,6 +224,18 @@ impl Meta {
     /// changes with the same actor and number block a document for ever.
     pub(super) fn next_actor(&mut self) {
         self.actor = self.actor.wrapping_add(1);
+    }
+
+    /// Notes a document that does not open here.
+    pub(super) fn broke(&mut self, doc: DocId) {
+        if self.broken.len() < BROKEN && !self.broken.contains(&doc) {
+            self.broken.push(doc);
+        }
+    }
+
+    /// The document opens again, or is gone.
+    pub(super) fn mended(&mut self, doc: &DocId) {
+        self.broken.retain(|other| other != doc);
     }
 
     /// Notes what a petition became when its capture was done again.

@@ -24,6 +24,7 @@ pub mod conformance;
 mod layers;
 mod memory;
 mod meta;
+mod repair;
 mod staged;
 mod store;
 mod stream;
@@ -39,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec;
 use crate::digest::SignedDigest;
-use crate::document::DocumentError;
+use crate::document::{Document, DocumentError};
 use crate::grant::{Role, Scope};
 use crate::ids::DocId;
 use crate::policy::{Denial, Rule};
@@ -128,14 +129,20 @@ struct Session {
     carried: Vec<crate::envelope::Envelope>,
     /// Those that were offered in this session.
     offered: BTreeMap<crate::ids::Hash, (crate::ids::DeviceId, u32, u64)>,
-    /// Scopes that were found to differ in this session: a fill that did not help is not repeated.
-    drifted: Vec<Scope>,
+    /// Scopes that differ and wait for their repair, with what the relay signed of them.
+    differing: Vec<(Scope, crate::ids::Hash)>,
+    /// The repair under way.
+    repair: Option<repair::Repair>,
+    /// Scopes whose repair was begun in this session: none is begun twice.
+    repaired: Vec<Scope>,
     /// Control frames waiting to go.
     queue: Vec<Up>,
     /// Documents asked for whole and not answered yet.
     wanted: BTreeSet<DocId>,
     /// Digests that came while documents were asked for: compared once those have come.
     undecided: BTreeMap<Scope, SignedDigest>,
+    /// Documents that do not open here and were asked for in this session.
+    asked: BTreeSet<DocId>,
     /// Answers acknowledged in this session.
     acknowledged: u64,
 }
@@ -216,9 +223,47 @@ impl<S: ReplicaStore> Replica<S> {
         self.session.live
     }
 
-    /// Whether documents were asked for in this session that have not come yet.
+    /// A document as this device shows it, opened for a person, with its row. What a pack brought was
+    /// stored unopened: here it is verified, and its row made its own. `None` when the device does not
+    /// hold it, or it does not open: then it is asked for whole, and comes in its own time.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn open_document(&mut self, doc: &DocId) -> ReplicaResult<Option<(DocRow, Document)>, S> {
+        let mut staged = self.stage()?;
+        let Some(row) = staged.doc(doc)? else {
+            return Ok(None);
+        };
+        let opened = match &row.shown {
+            Some(shown) => Document::load(shown),
+            None => layers::open_accepted(&row),
+        };
+        let derived = opened.and_then(|document| Ok((document.summary()?, document)));
+        let found = match derived {
+            Ok((summary, document)) if summary == row.summary => {
+                return Ok(Some((row, document)));
+            }
+            Ok((_, document)) if row.shown.is_none() => {
+                // Another version of the relay or of this program derived another row.
+                staged.settle(*doc, Some(row), &document, None, None)?;
+                staged.doc(doc)?.map(|row| (row, document))
+            }
+            Ok((_, document)) => Some((row, document)),
+            Err(_) => {
+                staged.quarantine(*doc)?;
+                None
+            }
+        };
+        let finished = staged.finish();
+        self.commit(finished)?;
+        self.ask_for_broken()?;
+        Ok(found)
+    }
+
+    /// Whether documents were asked for in this session that have not come yet, or a scope is under
+    /// repair.
     pub fn awaits_documents(&self) -> bool {
-        !self.session.wanted.is_empty()
+        !self.session.wanted.is_empty() || self.session.repair.is_some()
     }
 
     /// The role of this device's user.

@@ -1,6 +1,6 @@
 //! Work in progress on a replica: reads go through what is staged, writes wait for one commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, DocRow, EnvelopeRow, IntentRow, IntentState, Meta, ReplicaError};
 use super::{ReplicaResult, ReplicaStore, Write};
@@ -60,6 +60,15 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
         }
     }
 
+    /// Those of the documents that have a row here, or open envelopes.
+    pub(super) fn standing(&self, docs: &[DocId]) -> ReplicaResult<BTreeSet<DocId>, S> {
+        let mut standing = self.store.standing(docs).map_err(ReplicaError::Store)?;
+        let envelopes = self.envelopes.values().flat_map(|row| row.docs.iter());
+        let staged: BTreeSet<&DocId> = self.docs.keys().chain(envelopes).collect();
+        standing.extend(docs.iter().filter(|doc| staged.contains(doc)));
+        Ok(standing)
+    }
+
     pub(super) fn put_doc(&mut self, row: DocRow) {
         self.changed(Change::Doc(row.doc));
         self.docs.insert(row.doc, Some(row));
@@ -67,6 +76,7 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
 
     pub(super) fn drop_doc(&mut self, doc: DocId) {
         self.changed(Change::Doc(doc));
+        self.meta.mended(&doc);
         self.docs.insert(doc, None);
     }
 

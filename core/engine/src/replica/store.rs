@@ -1,5 +1,7 @@
 //! What a replica asks of its storage: a few reads, and one atomic, durable write.
 
+use std::collections::BTreeSet;
+
 use minicbor::{Decode, Encode};
 
 use crate::answer::{Answer, SignedReceipt};
@@ -150,6 +152,9 @@ pub trait ReplicaStore {
     fn meta(&self) -> Result<Option<Vec<u8>>, Self::Error>;
     /// One document.
     fn doc(&self, doc: &DocId) -> Result<Option<DocRow>, Self::Error>;
+    /// Those of the documents that have a row or open envelopes here: the others can be stored without a
+    /// look at what stands. No document is opened.
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, Self::Error>;
     /// All summaries with folio and provisional count, newest captured first, then by id: no document
     /// is opened, `accepted` and `shown` are `None`.
     fn list(&self) -> Result<Vec<DocRow>, Self::Error>;
@@ -191,6 +196,8 @@ pub trait ReplicaStore {
     fn digest(&self, scope: &Scope) -> Result<SetHash, Self::Error>;
     /// Documents whose accepted layer counts in this scope, by id: to drop or refill it.
     fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, Self::Error>;
+    /// The same documents with the heads of their accepted layers, by id: no document is opened.
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, Self::Error>;
 
     /// Writes everything or nothing, durably.
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), Self::Error>;

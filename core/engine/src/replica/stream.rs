@@ -1,15 +1,15 @@
 //! What comes down: the log, packs, whole documents and digests; scopes that come and go.
 
 use super::ReplicaStore;
-use super::layers::{Applied, changes_of, hash_of};
+use super::layers::{Applied, changes_of, hash_of, open_accepted};
 use super::staged::Staged;
 use super::sync::ProtocolError;
 use super::{Change, Replica, ReplicaError, ReplicaResult};
 use crate::codec;
-use crate::digest::SignedDigest;
 use crate::grant::Scope;
 use crate::ids::{DocId, Hash, Seq};
 use crate::limits::SEGMENT_INFLATED;
+use crate::summary::Summary;
 use crate::wire::{Fill, Item, PackedDoc, Up};
 
 impl<S: ReplicaStore> Replica<S> {
@@ -28,6 +28,7 @@ impl<S: ReplicaStore> Replica<S> {
         let finished = staged.finish();
         self.commit(finished)?;
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         Ok(Ok(()))
     }
 
@@ -44,8 +45,14 @@ impl<S: ReplicaStore> Replica<S> {
         if !staged.held.contains(&fill.scope) {
             return Ok(Ok(()));
         }
-        for doc in &docs {
-            staged.install(doc)?;
+        let ids: Vec<DocId> = docs.iter().map(|packed| packed.doc).collect();
+        let standing = staged.standing(&ids)?;
+        for packed in &docs {
+            // What its row says is not in the scope has no place in that scope's pack.
+            let summary = Summary::from_outside(&packed.summary);
+            if summary.is_none_or(|summary| summary.scopes().contains(&fill.scope)) {
+                staged.install(packed, standing.contains(&packed.doc))?;
+            }
         }
         let mended = done && staged.meta.drifted.contains(&fill.scope);
         let position = &mut staged.meta.position;
@@ -67,7 +74,21 @@ impl<S: ReplicaStore> Replica<S> {
         let finished = staged.finish();
         self.commit(finished)?;
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         Ok(Ok(()))
+    }
+
+    /// Asks for the documents that do not open here, each once in a session.
+    pub(super) fn ask_for_broken(&mut self) -> ReplicaResult<(), S> {
+        if !self.session.live {
+            return Ok(());
+        }
+        for doc in self.meta()?.broken.clone() {
+            if self.session.asked.insert(doc) && self.session.wanted.insert(doc) {
+                self.session.queue.push(Up::Want { doc });
+            }
+        }
+        Ok(())
     }
 
     /// Asks for the documents whose base is missing, once no fill can bring them any more.
@@ -95,9 +116,12 @@ impl<S: ReplicaStore> Replica<S> {
         let mut staged = self.stage()?;
         staged.meta.missing.retain(|other| *other != id);
         match doc {
-            Some(doc) if doc.doc == id => staged.install(&doc)?,
+            Some(doc) if doc.doc == id => drop(staged.install_opened(&doc)?),
             Some(_) => return Ok(Err(ProtocolError::Malformed)),
-            None => staged.leave(id)?,
+            None => {
+                staged.meta.mended(&id);
+                staged.leave(id)?;
+            }
         }
         let finished = staged.finish();
         self.commit(finished)?;
@@ -108,50 +132,6 @@ impl<S: ReplicaStore> Replica<S> {
                 }
             }
         }
-        Ok(Ok(()))
-    }
-
-    /// Drift check: compares a signed digest with ours, at our own position, over the accepted layer.
-    pub(super) fn compare(
-        &mut self,
-        digest: &SignedDigest,
-    ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let meta = self.meta()?;
-        let Some(body) = digest.open(&meta.relay_key) else {
-            return Ok(Err(ProtocolError::Unverified));
-        };
-        if !meta.missing.is_empty() {
-            // What was asked for whole is on its way: it is not missing, but something else may be.
-            self.session.undecided.insert(body.scope, digest.clone());
-            return Ok(Ok(()));
-        }
-        let position = &meta.position;
-        let here = body.epoch == position.epoch
-            && body.seq == position.seq
-            && meta.ahead <= position.seq
-            && position.scopes.contains(&body.scope);
-        let mut staged = self.stage()?;
-        staged.meta.city_head = staged.meta.city_head.max(body.seq);
-        let differs = here && staged.digest(&body.scope)?.digest() != body.digest;
-        // A fill that did not mend it once will not mend it twice.
-        let drifted = differs && !self.session.drifted.contains(&body.scope);
-        if drifted {
-            staged.meta.drifted.push(body.scope.clone());
-            // Read it again from its start; what is held stays until then.
-            staged
-                .meta
-                .position
-                .scopes
-                .retain(|scope| *scope != body.scope);
-            staged.forget_scope(&body.scope)?;
-        }
-        let finished = staged.finish();
-        self.commit(finished)?;
-        if drifted {
-            self.session.drifted.push(body.scope.clone());
-            self.session.queue.push(Up::Drift { scope: body.scope });
-        }
-        self.ask_again()?;
         Ok(Ok(()))
     }
 }
@@ -183,7 +163,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 hash,
                 folio,
             } => self.own(seq, doc, hash, folio),
-            Item::Enter { doc, .. } => self.install(&doc).map(|()| None),
+            Item::Enter { doc, .. } => {
+                let standing = !self.standing(&[doc.doc])?.is_empty();
+                self.install(&doc, standing).map(|()| None)
+            }
             Item::Leave { doc, .. } => self.leave(doc).map(|()| None),
         }
     }
@@ -196,11 +179,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
         hash: Hash,
         folio: Option<u64>,
     ) -> ReplicaResult<Option<DocId>, S> {
-        let row = self.doc(&doc)?;
-        if let Some(saved) = row.as_ref().and_then(|row| row.accepted.as_deref())
-            && crate::document::Document::load(saved)?.has(&hash)
-        {
-            return Ok(None);
+        if let Some(row) = self.doc(&doc)? {
+            match open_accepted(&row) {
+                Ok(accepted) if accepted.has(&hash) => return Ok(None),
+                Ok(_) => {}
+                Err(_) => self.quarantine(doc).map(drop)?,
+            }
         }
         for envelope in self.open_envelopes_of(&doc)? {
             for raw in changes_of(&envelope, &doc)? {
@@ -265,7 +249,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
 }
 
 /// Inflates a segment within its limit and reads it.
-fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
+pub(super) fn inflate(segment: &[u8]) -> Option<Vec<PackedDoc>> {
     let bytes = zstd::bulk::decompress(segment, SEGMENT_INFLATED).ok()?;
     codec::decode(&bytes).ok()
 }

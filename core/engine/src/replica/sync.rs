@@ -8,10 +8,10 @@ use crate::codec;
 use crate::document::SCHEMA;
 use crate::envelope::Envelope;
 use crate::grant::SignedGrant;
-use crate::ids::Hash;
+use crate::ids::{Hash, Seq};
 use crate::keys::Purpose;
 use crate::seal::Entropy;
-use crate::wire::{Down, Hello, PROTOCOL_VERSION, Position, Up};
+use crate::wire::{Down, Hello, PROTOCOL_VERSION, Up};
 
 /// Own envelopes pushed and not yet answered: keeps memory bounded at both ends.
 const PUSH_WINDOW: u64 = 128;
@@ -140,6 +140,7 @@ impl<S: ReplicaStore> Replica<S> {
                 version,
                 epoch,
                 time,
+                seq,
                 have,
                 have_hash,
                 grant,
@@ -149,7 +150,7 @@ impl<S: ReplicaStore> Replica<S> {
                 if version != PROTOCOL_VERSION {
                     return Ok(Err(ProtocolError::Version));
                 }
-                self.welcome(epoch, time, (have, have_hash), grant, nonce, around)
+                self.welcome((epoch, seq), time, (have, have_hash), grant, nonce, around)
             }
             Down::Gap { have, have_hash } => self.align(have, have_hash, around).map(Ok),
             Down::Receipt { receipt } => self.receipt(&receipt, around.now),
@@ -161,6 +162,13 @@ impl<S: ReplicaStore> Replica<S> {
             } => self.pack(fill, done, &segment),
             Down::Whole { id, doc } => self.whole(id, doc),
             Down::Digest { digest } => self.compare(&digest),
+            Down::Reconcile { scope, ranges } => self.reconcile(&scope, &ranges),
+            Down::Mend {
+                scope,
+                segment,
+                gone,
+                unknown,
+            } => self.mend(&scope, &segment, &gone, &unknown),
             Down::Carried { hash, groups } => self.carried(hash, groups, around.now),
             Down::Bye { .. } => {
                 self.hang_up();
@@ -171,7 +179,7 @@ impl<S: ReplicaStore> Replica<S> {
 
     fn welcome(
         &mut self,
-        epoch: u32,
+        (epoch, head): (u32, Seq),
         time: i64,
         have: (u64, Hash),
         grant: SignedGrant,
@@ -187,12 +195,12 @@ impl<S: ReplicaStore> Replica<S> {
         }
         staged.meta.nonce = nonce;
         staged.meta.city_time = staged.meta.city_time.max(time);
-        if staged.meta.position.epoch != epoch {
-            // Another epoch: what is held stays, and every scope is compared from its start.
-            staged.meta.position = Position {
-                epoch,
-                ..Position::default()
-            };
+        let position = &mut staged.meta.position;
+        if position.epoch != epoch || position.seq > head {
+            // Another log: what is held stays, and every scope is compared and repaired. What was being
+            // filled begins again, since its places mean nothing there.
+            (position.epoch, position.seq) = (epoch, 0);
+            position.fills.clear();
             staged.meta.ahead = 0;
         }
         staged.narrow_to(held_scopes(&granted))?;
@@ -203,6 +211,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.session.live = true;
         self.load_carried()?;
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         self.changes.push(Change::Status);
         Ok(Ok(()))
     }

@@ -8,13 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
-use manzana_engine::envelope::{Entry, Envelope, EnvelopeBody};
-use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Verdict, judge};
-use manzana_engine::grant::{GrantBody, Scope, SignedGrant};
-use manzana_engine::ids::{Actor, DeviceId, DocId, GrantId, Hash, Seq};
+use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
+use manzana_engine::gate::judge::{AuthorJob, Job, JobDoc, JobGroup, Verdict, author, judge};
+use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
+use manzana_engine::ids::{Actor, DeviceId, DocId, GrantId, Hash, RecordId, Seq};
 use manzana_engine::keys::SecretKey;
+use manzana_engine::limits::JOIN_HEADS;
 use manzana_engine::policy::{Facts, Rule};
+use manzana_engine::reconcile::{Learnt, Member, Members, Version};
 use manzana_engine::relay::{LogRowView, Move, intake};
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
@@ -62,6 +65,14 @@ pub struct Relay {
     pub key: SecretKey,
     pub epoch: u32,
     pub time: i64,
+    /// Places up to here are forgotten for scopes.
+    pub floor: Seq,
+    /// What reconciliations taught this end.
+    pub learnt: Vec<Learnt>,
+    /// Documents whose bytes no device can open.
+    pub garbled: BTreeSet<DocId>,
+    /// Whether very many heads are joined here.
+    pub joins: bool,
     pub log: Vec<Row>,
     pub docs: BTreeMap<DocId, Kept>,
     pub known: BTreeMap<DeviceId, Known>,
@@ -87,6 +98,10 @@ impl Relay {
             key: SecretKey::from_seed([2; 32]),
             epoch: 1,
             time: 1_760_000_000_000,
+            floor: 0,
+            learnt: Vec::new(),
+            garbled: BTreeSet::new(),
+            joins: true,
             log: Vec::new(),
             docs: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -164,6 +179,12 @@ impl Relay {
             return None;
         }
         let n = body.n;
+        let docs: BTreeSet<DocId> = body
+            .groups
+            .iter()
+            .flatten()
+            .map(|entry| entry.doc)
+            .collect();
         let groups = body.groups.len();
         self.chains.entry(chain).or_default().push(Stored {
             hash,
@@ -176,8 +197,54 @@ impl Relay {
         }
         self.tell(chain, n);
         self.wake();
+        docs.iter().for_each(|doc| self.join(doc));
         let stored = &self.chains[&chain][n as usize - 1];
         Some(stored.answers.clone())
+    }
+
+    /// Joins the heads of a document when they are very many, as the administration's device.
+    fn join(&mut self, doc: &DocId) {
+        let kept = self.docs.get(doc).filter(|_| self.joins);
+        let Some(kept) = kept.filter(|kept| kept.summary.heads.len() > JOIN_HEADS) else {
+            return;
+        };
+        let key = SecretKey::from_seed([8; 32]);
+        let desk = key.device();
+        let job = AuthorJob {
+            saved: kept.saved.clone().into(),
+            heads: kept.summary.heads.clone(),
+            actor: Actor::new(&desk, 0),
+            record: RecordId::new(&desk, 0),
+            records: Vec::new(),
+        };
+        let changes = author(&job).unwrap().into_iter();
+        let entries = changes.map(|change| Entry { doc: *doc, change });
+        let grant = self.grant(GrantBody {
+            city: self.root.city(),
+            device_key: key.public(),
+            user: 1_000_000,
+            role: Role::Administrator,
+            scopes: vec![Scope::City],
+            valid_from: 0,
+            valid_to: i64::MAX,
+        });
+        let (have, prev) = self.chain(desk, 1);
+        let context = ChainContext {
+            city: self.root.city(),
+            device: desk,
+            incarnation: 1,
+            prev,
+            grant: grant.id(),
+        };
+        let body = EnvelopeBody {
+            n: have + 1,
+            device_time: self.time,
+            city_head: self.head(),
+            groups: vec![entries.collect()],
+            detached: Vec::new(),
+        };
+        let answers = self.take(&Envelope::sign(context, &body, Vec::new(), &key));
+        assert!(matches!(answers.unwrap()[..], [Answer::Accepted { .. }]));
     }
 
     /// A twin's envelope stands in the chain: these changes will never be in the log, and what was
@@ -374,7 +441,11 @@ impl Relay {
             doc: *doc,
             creation_seq: kept.creation,
             folio: kept.folio,
-            saved: kept.saved.clone().into(),
+            saved: match self.garbled.contains(doc) {
+                true => vec![0x55; 40].into(),
+                false => kept.saved.clone().into(),
+            },
+            summary: codec::encode(&kept.summary).into(),
         })
     }
 
@@ -390,8 +461,32 @@ impl Relay {
         found.into_iter().map(|(_, doc)| doc).collect()
     }
 
+    /// The members of a scope, from summaries.
+    pub fn members(&self, scope: &Scope) -> Members {
+        let inside = self
+            .docs
+            .iter()
+            .filter(|(_, kept)| kept.summary.scopes().contains(scope));
+        let members = inside.map(|(doc, kept)| Member {
+            doc: *doc,
+            version: Version::of(&kept.summary.heads),
+        });
+        members.collect::<Vec<_>>().into()
+    }
+
+    /// Loses a document, as a relay that was restored would, and begins another epoch.
+    pub fn lose(&mut self, doc: &DocId) {
+        let kept = self.docs.remove(doc).unwrap();
+        for scope in kept.summary.scopes() {
+            let digest = self.digests.get_mut(&scope).unwrap();
+            digest.remove(doc, &kept.summary.heads);
+        }
+        self.epoch += 1;
+    }
+
     /// At most `limit` rows after a place.
     pub fn rows_after(&self, after: Seq, limit: usize) -> Vec<LogRowView<'_>> {
+        assert!(after >= self.floor, "what is forgotten cannot be read");
         let rows = self.log.iter().enumerate().skip(after as usize).take(limit);
         rows.map(|(i, row)| LogRowView {
             seq: i as Seq + 1,

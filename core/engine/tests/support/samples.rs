@@ -9,17 +9,18 @@ use manzana_engine::codec;
 use manzana_engine::digest::{DigestBody, SetHash, SignedDigest};
 use manzana_engine::document::Document;
 use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part, PartKind};
-use manzana_engine::fold::{EventKind, Outcome};
+use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::gate::chunk;
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{Actor, DocId, Hash, RecordId};
 use manzana_engine::intent::NewPetition;
 use manzana_engine::keys::{Purpose, SecretKey};
 use manzana_engine::policy::Rule;
+use manzana_engine::reconcile::Range;
 use manzana_engine::record::{Attachment, By, CatalogRef, Comment, Event, Link, Position, Record};
 use manzana_engine::relay::pack_segment;
 use manzana_engine::seal::{self, Entropy, Petitioner};
-use manzana_engine::summary::Priority;
+use manzana_engine::summary::{DocKind, Priority, Summary};
 use manzana_engine::wire::{self, ByeCode, Down, EnrolRequest, Enrolment, Fill, Hello, Item};
 use manzana_engine::wire::{PROTOCOL_VERSION, PackedDoc, Up};
 use minicbor::{Decode, Encode};
@@ -268,12 +269,45 @@ fn digest_body() -> DigestBody {
     }
 }
 
+/// A row with something in every field.
+pub fn summary() -> Summary {
+    let catalog = |id, name: &str| CatalogRef::new(id, name);
+    Summary {
+        doc_kind: DocKind::Petition,
+        capture: RecordId::new(&device().device(), 7),
+        author: 12,
+        title: "LÁMPARA FUNDIDA".into(),
+        captured_agency: Some(catalog(1, "Alumbrado")),
+        agencies: vec![catalog(1, "Alumbrado")],
+        service: Some(catalog(2, "Luminaria")),
+        neighborhood: Some(catalog(3, "COL. PETROLERA")),
+        location: "NUEVO LEÓN ENTRE MÉXICO Y MICHOACÁN".into(),
+        channel: Some(catalog(4, "Jefes de Manzana")),
+        block: Some(5),
+        sector: Some(6),
+        crews: vec![8, 9],
+        priority: Priority::Risk,
+        status: Status::Pending,
+        unconfirmed: true,
+        conflict: true,
+        review: true,
+        is_final: true,
+        accepted: true,
+        captured_at: 1_760_000_000_000,
+        comments: 3,
+        heads: vec![hash(1), hash(2)],
+        ops: 60,
+        changes: 4,
+    }
+}
+
 fn packed(folio: Option<u64>) -> PackedDoc {
     PackedDoc {
         doc: doc(),
         creation_seq: 40_312,
         folio,
         saved: vec![1, 2, 3].into(),
+        summary: codec::encode(&summary()).into(),
     }
 }
 
@@ -358,6 +392,7 @@ fn bodies() -> Vec<Case> {
                 ..enrolment()
             },
         ),
+        case("summary", &summary()),
         case("hello", &hello()),
         case(
             "hello_first_start",
@@ -445,6 +480,42 @@ fn up() -> Vec<Case> {
                 scope: Scope::Block(114),
             },
         ),
+        case(
+            "up_reconcile",
+            &Up::Reconcile {
+                scope: Scope::Block(114),
+                ranges: ranges(),
+            },
+        ),
+        case(
+            "up_mend",
+            &Up::Mend {
+                scope: Scope::Block(114),
+                docs: vec![doc()],
+            },
+        ),
+    ]
+}
+
+fn ranges() -> Vec<Range> {
+    let upto = |bytes: &[u8]| bytes.to_vec().into();
+    vec![
+        Range::Same {
+            upto: upto(&[0x20]),
+        },
+        Range::Sum {
+            upto: upto(&[0x7f, 0x03]),
+            sum: [5; 16],
+        },
+        Range::List {
+            upto: upto(&[0x80]),
+            members: vec![0x7f; 32].into(),
+        },
+        Range::Told {
+            upto: upto(&[]),
+            members: vec![0x81; 32].into(),
+            lacks: vec![0x82; 16].into(),
+        },
     ]
 }
 
@@ -538,6 +609,22 @@ fn down() -> Vec<Case> {
             &Down::Carried {
                 hash: hash(7),
                 groups: Vec::new(),
+            },
+        ),
+        case(
+            "down_reconcile",
+            &Down::Reconcile {
+                scope: Scope::Block(114),
+                ranges: ranges(),
+            },
+        ),
+        case(
+            "down_mend",
+            &Down::Mend {
+                scope: Scope::Block(114),
+                segment: pack_segment(&[packed(Some(30_852))]).into(),
+                gone: vec![doc()],
+                unknown: vec![DocId([7; 16])],
             },
         ),
     ];

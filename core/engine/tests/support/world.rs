@@ -16,7 +16,7 @@ use manzana_engine::ids::{CatalogId, DeviceId, DocId, RecordId, UserId};
 use manzana_engine::intent::NewPetition;
 use manzana_engine::keys::{self, Purpose, SecretKey};
 use manzana_engine::record::{CatalogRef, Event};
-use manzana_engine::relay::{Ask, Need, Session, pack_segment};
+use manzana_engine::relay::{Ask, LogPlace, Need, Session, pack_segment};
 use manzana_engine::replica::{
     Continuity, DocRow, MemoryReplica, Meta, ProtocolError, Replica, ReplicaStore, Saved,
     Surroundings, held_scopes,
@@ -241,7 +241,11 @@ impl World {
             known.grant.clone(),
             known.granted.clone(),
             self.relay.chain(device, hello.incarnation),
-            (self.relay.epoch, self.relay.head()),
+            LogPlace {
+                epoch: self.relay.epoch,
+                head: self.relay.head(),
+                floor: self.relay.floor,
+            },
             self.relay.time,
             &nonce,
         )
@@ -372,6 +376,17 @@ impl World {
                 let doc = may.then(|| self.relay.packed(&id)).flatten();
                 Some(Down::Whole { id, doc })
             }
+            Ask::Reconcile { scope, ranges } => {
+                let wire = self.devices[i].wire.as_ref().unwrap();
+                let members = self.relay.members(&scope);
+                match wire.session.reconcile(scope, &members, &ranges) {
+                    Ok((frame, learnt)) => {
+                        self.relay.learnt.push(learnt);
+                        frame
+                    }
+                    Err(error) => Some(Down::Bye { code: error.code() }),
+                }
+            }
             Ask::Nothing => None,
         };
         let Some(wire) = &mut self.devices[i].wire else {
@@ -448,6 +463,20 @@ impl World {
                 let packed: Vec<_> = docs.iter().filter_map(|doc| relay.packed(doc)).collect();
                 let before = packed.last().map_or(0, |doc| doc.creation_seq);
                 let frame = wire.session.fill(pack_segment(&packed), before, done);
+                frame.into_iter().collect()
+            }
+            Need::Mend { scope, docs } => {
+                let (mut whole, mut gone, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+                for doc in docs.into_iter().take(*batch) {
+                    match relay.docs.get(&doc) {
+                        None => unknown.push(doc),
+                        Some(kept) if kept.summary.scopes().contains(&scope) => {
+                            whole.extend(relay.packed(&doc));
+                        }
+                        Some(_) => gone.push(doc),
+                    }
+                }
+                let frame = wire.session.mend(&whole, gone, unknown);
                 frame.into_iter().collect()
             }
             Need::Digests => {

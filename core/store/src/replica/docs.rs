@@ -1,9 +1,11 @@
 //! Document rows: what a list shows, and the scopes that digests count.
 
+use std::collections::BTreeSet;
+
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::DocId;
+use manzana_engine::ids::{DocId, Hash};
 use manzana_engine::replica::DocRow;
 use minicbor::Encode;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
@@ -20,6 +22,8 @@ macro_rules! columns {
 }
 
 pub(super) const DOC: &str = concat!("SELECT ", columns!(), " FROM docs WHERE doc = ?1");
+pub(super) const STANDS: &str = "SELECT 1 FROM docs WHERE doc = ?1
+     UNION ALL SELECT 1 FROM envelope_docs WHERE doc = ?1 LIMIT 1";
 pub(super) const LIST: &str = concat!(
     "SELECT ",
     columns!(),
@@ -27,6 +31,8 @@ pub(super) const LIST: &str = concat!(
 );
 pub(super) const SCOPES: &str = "SELECT accepted_scopes FROM docs WHERE doc = ?1";
 pub(super) const DOCS_IN: &str = "SELECT doc FROM doc_scopes WHERE scope = ?1 ORDER BY doc";
+pub(super) const HEADS_IN: &str = "SELECT doc, accepted_heads FROM doc_scopes JOIN docs USING (doc)
+     WHERE scope = ?1 ORDER BY doc";
 pub(super) const DIGEST: &str = "SELECT state FROM digests WHERE scope = ?1";
 const PUT: &str = "INSERT INTO docs (doc, kind, status, conflict, captured_at, folio, creation_seq,
          provisional, quarantined, accepted_heads, accepted_scopes, summary)
@@ -56,6 +62,18 @@ pub(super) fn doc(
     let (place, mut found) = read(row)?;
     documents::open(conn, counter, place, &mut found)?;
     Ok(Some(found))
+}
+
+/// Those of the documents that have a row or open envelopes.
+pub(super) fn standing(conn: &Connection, docs: &[DocId]) -> Result<BTreeSet<DocId>, StoreError> {
+    let mut statement = conn.prepare_cached(STANDS)?;
+    let mut standing = BTreeSet::new();
+    for doc in docs {
+        if statement.exists([doc.as_bytes()])? {
+            standing.insert(*doc);
+        }
+    }
+    Ok(standing)
 }
 
 /// All documents without their bytes, newest captured first.
@@ -155,6 +173,21 @@ pub(super) fn docs_in(conn: &Connection, scope: &Scope) -> Result<Vec<DocId>, St
     let mut statement = conn.prepare_cached(DOCS_IN)?;
     let docs = statement.query_map([scope.to_string()], |row| Ok(DocId(row.get(0)?)))?;
     Ok(docs.collect::<Result<_, _>>()?)
+}
+
+/// The same documents with the heads of their accepted layers.
+pub(super) fn heads_in(
+    conn: &Connection,
+    scope: &Scope,
+) -> Result<Vec<(DocId, Vec<Hash>)>, StoreError> {
+    let mut statement = conn.prepare_cached(HEADS_IN)?;
+    let mut rows = statement.query([scope.to_string()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let heads = codec::decode(row.get_ref(1)?.as_blob().map_err(damaged)?)?;
+        found.push((DocId(row.get(0)?), heads));
+    }
+    Ok(found)
 }
 
 /// A scope's digest; empty when none is stored.

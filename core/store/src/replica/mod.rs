@@ -7,13 +7,14 @@ mod docs;
 mod queue;
 mod token;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use manzana_engine::answer::SignedReceipt;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
 use manzana_engine::replica::{Continuity, DocRow, EnvelopeRow, IntentRow, ReplicaStore, Write};
 use rusqlite::{Connection, Transaction};
 
@@ -87,6 +88,10 @@ impl ReplicaStore for SqliteReplica {
         docs::doc(&self.conn, &self.documents, doc)
     }
 
+    fn standing(&self, docs: &[DocId]) -> Result<BTreeSet<DocId>, StoreError> {
+        docs::standing(&self.conn, docs)
+    }
+
     fn list(&self) -> Result<Vec<DocRow>, StoreError> {
         docs::list(&self.conn)
     }
@@ -149,6 +154,10 @@ impl ReplicaStore for SqliteReplica {
 
     fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, StoreError> {
         docs::docs_in(&self.conn, scope)
+    }
+
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, StoreError> {
+        docs::heads_in(&self.conn, scope)
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {

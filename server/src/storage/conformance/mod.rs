@@ -11,6 +11,7 @@ pub mod intake;
 pub mod lists;
 pub mod model;
 pub mod people;
+pub mod retention;
 pub mod samples;
 
 use async_trait::async_trait;
@@ -66,6 +67,9 @@ macro_rules! relay_store_conformance {
             answers: fates_tell_accepted_from_dead,
             answers: groups_wait_and_resume,
             lists: catalogs_changes_and_times,
+            retention: members_are_the_documents_of_a_scope_in_their_versions,
+            retention: places_are_kept_down_to_the_lowest_device_that_lives,
+            retention: a_sweep_in_steps_of_any_size_forgets_the_same,
             people: a_device_is_one_of_its_tag,
             people: an_invite_is_taken_once_and_in_time,
             people: user_names_are_unique,

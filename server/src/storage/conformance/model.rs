@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DocId, Hash, Seq};
+use manzana_engine::summary::Summary;
 
 use super::Backend;
 use super::samples::{Author, Sheet, batch};
@@ -55,6 +57,12 @@ impl Model {
                 (!mine.is_empty()).then_some((seq, *doc, *hash, mine))
             })
             .collect()
+    }
+
+    /// Place of a document's last change.
+    fn last_seq(&self, doc: &DocId) -> Seq {
+        let last = self.log.iter().rposition(|(other, ..)| other == doc);
+        last.map_or(0, |index| index as Seq + 1)
     }
 
     /// Members of a scope, newest first.
@@ -178,27 +186,47 @@ async fn check_log<S: RelayStore>(store: &S, model: &Model, scopes: &[Scope], li
     assert_eq!(got, model.rows(scopes, 0));
 }
 
+/// Fills from every place there is: the stretches lie alike wherever one begins, and hold the members.
 async fn check_fill<S: RelayStore>(store: &S, model: &Model, scope: &Scope) {
-    let (mut before, mut got) = (Seq::MAX, Vec::new());
-    loop {
-        let (packed, done) = store.fill(scope, before, 100).await.unwrap();
-        let bytes: usize = packed.iter().map(|doc| doc.saved.len()).sum();
-        assert!(bytes <= 100 || packed.len() == 1);
-        assert!(done || !packed.is_empty());
-        before = packed.last().map_or(before, |doc| doc.creation_seq);
-        got.extend(packed);
-        if done {
-            break;
-        }
-    }
-    let got: Vec<_> = got
+    let members = model.members(scope);
+    let expected: Vec<_> = members
         .iter()
-        .map(|doc| (doc.creation_seq, doc.doc, doc.saved.to_vec()))
+        .map(|(created, sheet)| (*created, sheet.doc, sheet.saved.to_vec()))
         .collect();
-    let expected: Vec<_> = model
-        .members(scope)
-        .into_iter()
-        .map(|(created, sheet)| (created, sheet.doc, sheet.saved.to_vec()))
-        .collect();
-    assert_eq!(got, expected, "{scope}");
+    let mut stretches = BTreeSet::new();
+    let begins = members.iter().map(|(created, _)| created + 1);
+    for begin in begins.rev().chain([Seq::MAX]) {
+        let (mut before, mut got) = (begin, Vec::new());
+        while let Some(stretch) = store.stretch(scope, before, 3).await.unwrap() {
+            assert!(stretch.from < before && stretch.from < stretch.until);
+            let (packed, head) = store
+                .fill(scope, stretch.from, stretch.until)
+                .await
+                .unwrap();
+            assert_eq!(head, model.log.len() as u64);
+            assert!((1..=3).contains(&packed.len()));
+            assert_eq!(packed.len(), stretch.count);
+            let last = packed.iter().map(|doc| model.last_seq(&doc.doc)).max();
+            assert_eq!(Some(stretch.last_seq), last);
+            let older = members.iter().any(|(created, _)| *created < stretch.from);
+            assert_eq!(stretch.done, !older);
+            stretches.insert((stretch.from, stretch.until));
+            before = stretch.from;
+            got.extend(packed);
+        }
+        let got: Vec<_> = got
+            .iter()
+            .map(|doc| {
+                let summary: Summary = codec::decode(&doc.summary).unwrap();
+                let sheet = model.sheets.iter().find(|sheet| sheet.doc == doc.doc);
+                assert_eq!(Some(&summary), sheet.map(|sheet| &sheet.summary));
+                (doc.creation_seq, doc.doc, doc.saved.to_vec())
+            })
+            .collect();
+        // The first stretch may reach above the place where this fill begins.
+        assert!(expected.ends_with(&got), "{scope} before {begin}");
+        assert!(got.len() >= expected.iter().filter(|doc| doc.0 < begin).count());
+    }
+    let stretches: Vec<_> = stretches.into_iter().collect();
+    assert!(stretches.windows(2).all(|pair| pair[0].1 <= pair[1].0));
 }

@@ -11,7 +11,7 @@ use crate::storage::{
     ActKey, DeviceRecord, GroupCommit, Invite, RelayStore, SessionRow, StorageError, UserRow,
 };
 
-fn device(number: u8, user: UserId, desk_seed: Option<[u8; 32]>) -> DeviceRecord {
+pub(super) fn device(number: u8, user: UserId, desk_seed: Option<[u8; 32]>) -> DeviceRecord {
     DeviceRecord {
         id: DeviceId::of_key(&[number; 32]),
         key: [number; 32],

@@ -2,6 +2,7 @@
 //!
 //! - `threads`: the writer's thread and the readers' connections. A batch is one transaction.
 //! - `schema`: the tables. `convert`: SQLite's values and errors as ours.
+//! - `retention`: where devices stand, and the sweep of what none of them needs.
 //! - `commit` and `working`: `commit_batch`; `digests`: the writer's memory of scope digests.
 //! - `read`, `list`, `search`, `people`: everything else, as functions over one connection.
 //!
@@ -14,6 +15,7 @@ mod digests;
 mod list;
 mod people;
 mod read;
+mod retention;
 mod schema;
 mod search;
 mod threads;
@@ -29,6 +31,7 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
+use manzana_engine::reconcile::Members;
 use manzana_engine::wire::PackedDoc;
 use prometheus_client::registry::Registry;
 use rusqlite::{Connection, params};
@@ -38,8 +41,8 @@ use self::search::FolioFormat;
 use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
     ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, IntakeAsk,
-    IntakeFacts, Invite, ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, UserRow,
-    WaitingGroup,
+    IntakeFacts, Invite, ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, Stretch,
+    SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -234,6 +237,63 @@ impl RelayStore for SqliteStore {
             .await
     }
 
+    async fn greet(
+        &self,
+        device: &DeviceId,
+        answers_seen: u64,
+        place: Seq,
+        now: i64,
+    ) -> Result<Seq> {
+        let greeting = retention::Greeting {
+            device: *device,
+            answers_seen,
+            place,
+            now,
+        };
+        let (known, greeting) = self
+            .readers
+            .read(move |r| {
+                let known = retention::greeted_already(&r.conn, &greeting)?;
+                Ok((known, greeting))
+            })
+            .await?;
+        match known {
+            Some(floor) => Ok(floor),
+            None => {
+                let noted = self
+                    .writer
+                    .write(move |tx, _, _| retention::greet(tx, &greeting))
+                    .await;
+                match noted {
+                    // A relay without room still serves those who read.
+                    Err(StorageError::Full) => {
+                        self.readers.read(|r| retention::floor(&r.conn)).await
+                    }
+                    noted => noted,
+                }
+            }
+        }
+    }
+
+    async fn sweep(
+        &self,
+        now: i64,
+        live_since: i64,
+        from: SweepFrom,
+        limit: usize,
+    ) -> Result<Swept> {
+        self.writer
+            .write(move |tx, _, _| retention::sweep(tx, now, live_since, from, limit))
+            .await
+    }
+
+    async fn members(&self, scope: &Scope) -> Result<Members> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |r| read::members(&r.conn, &scope))
+            .await
+    }
+
     async fn log_after(
         &self,
         scopes: &[Scope],
@@ -246,15 +306,17 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn fill(
-        &self,
-        scope: &Scope,
-        before: Seq,
-        max_bytes: usize,
-    ) -> Result<(Vec<PackedDoc>, bool)> {
+    async fn stretch(&self, scope: &Scope, before: Seq, most: usize) -> Result<Option<Stretch>> {
         let scope = scope.clone();
         self.readers
-            .read(move |r| read::fill(r, &scope, before, max_bytes))
+            .read(move |r| read::stretch(&r.conn, &scope, before, most))
+            .await
+    }
+
+    async fn fill(&self, scope: &Scope, from: Seq, until: Seq) -> Result<(Vec<PackedDoc>, Seq)> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |r| read::fill(r, &scope, from, until))
             .await
     }
 

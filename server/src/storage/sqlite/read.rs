@@ -7,12 +7,14 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, Seq};
+use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::{
-    ChainHead, DocState, Fate, Head, IntakeAsk, IntakeFacts, LogRow, Move, Result, WaitingGroup,
+    ChainHead, DocState, Fate, Head, IntakeAsk, IntakeFacts, LogRow, Move, Result, StorageError,
+    Stretch, WaitingGroup,
 };
 use super::convert::{
     cbor, count, id, int, kind_code, move_of, optional_uint, part_code, scope_key, uint,
@@ -28,8 +30,21 @@ const SCOPE_ROWS: &str =
     "SELECT seq, move FROM scope_log WHERE scope = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 const LOG_ROW: &str = "SELECT seq, doc, device, hash, change, folio FROM log WHERE seq = ?1";
 const SCOPE_MEMBERS: &str =
-    "SELECT d.doc, d.creation_seq, d.folio FROM scope_docs s JOIN docs d USING (creation_seq)
-     WHERE s.scope = ?1 AND s.creation_seq < ?2 ORDER BY s.creation_seq DESC";
+    "SELECT d.doc, d.creation_seq, d.folio, d.summary FROM scope_docs s JOIN docs d USING (creation_seq)
+     WHERE s.scope = ?1 AND s.creation_seq >= ?2 AND s.creation_seq < ?3
+     ORDER BY s.creation_seq DESC";
+const NEWEST_BEFORE: &str =
+    "SELECT max(creation_seq) FROM scope_docs WHERE scope = ?1 AND creation_seq < ?2";
+const PLACES_BELOW: &str = "SELECT creation_seq FROM scope_docs
+     WHERE scope = ?1 AND creation_seq < ?2 ORDER BY creation_seq DESC LIMIT ?3";
+const PLACES_ABOVE: &str = "SELECT creation_seq FROM scope_docs
+     WHERE scope = ?1 AND creation_seq > ?2 ORDER BY creation_seq LIMIT ?3";
+const STRETCH_MEMBERS: &str =
+    "SELECT count(*), max(d.last_seq) FROM scope_docs s JOIN docs d USING (creation_seq)
+     WHERE s.scope = ?1 AND s.creation_seq >= ?2 AND s.creation_seq < ?3";
+const SCOPE_VERSIONS: &str =
+    "SELECT d.doc, d.version FROM scope_docs s JOIN docs d USING (creation_seq)
+     WHERE s.scope = ?1";
 /// Columns that [`doc_row`] reads.
 pub(super) const DOC_COLUMNS: &str =
     "docs.doc, docs.creation_seq, docs.last_seq, docs.folio, docs.masked_name, docs.summary";
@@ -329,31 +344,63 @@ fn log_row(conn: &Connection, seq: Seq, moves: Vec<(Scope, Move)>) -> Result<Log
     })?)
 }
 
+pub(super) fn stretch(
+    conn: &Connection,
+    scope: &Scope,
+    before: Seq,
+    most: usize,
+) -> Result<Option<Stretch>> {
+    let scope = scope_key(scope);
+    let newest = |before: Seq| -> Result<Option<Seq>> {
+        let mut statement = conn.prepare_cached(NEWEST_BEFORE)?;
+        Ok(statement.query_row(params![scope, int(before)], |row| optional_uint(row, 0))?)
+    };
+    let Some(at) = newest(before)? else {
+        return Ok(None);
+    };
+    let places = |sql: &str| -> Result<Vec<Seq>> {
+        let mut statement = conn.prepare_cached(sql)?;
+        let rows = statement.query_map(params![scope, int(at), count(most)], |row| uint(row, 0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    };
+    let (below, above) = (places(PLACES_BELOW)?, places(PLACES_ABOVE)?);
+    let (from, until) = Stretch::bounds(at, &below, &above, most);
+    let (count, last_seq) = conn
+        .prepare_cached(STRETCH_MEMBERS)?
+        .query_row(params![scope, int(from), int(until)], |row| {
+            Ok((uint(row, 0)?, uint(row, 1)?))
+        })?;
+    let older = newest(from)?;
+    Ok(Some(Stretch {
+        from,
+        until,
+        count: usize::try_from(count).unwrap_or(usize::MAX),
+        last_seq,
+        done: older.is_none(),
+    }))
+}
+
 pub(super) fn fill(
     reader: &Reader,
     scope: &Scope,
-    before: Seq,
-    max_bytes: usize,
-) -> Result<(Vec<PackedDoc>, bool)> {
+    from: Seq,
+    until: Seq,
+) -> Result<(Vec<PackedDoc>, Seq)> {
+    let head = head(&reader.conn)?.seq;
     let mut statement = reader.conn.prepare_cached(SCOPE_MEMBERS)?;
-    let mut rows = statement.query(params![scope_key(scope), int(before)])?;
+    let mut rows = statement.query(params![scope_key(scope), int(from), int(until)])?;
     let mut packed = Vec::new();
-    let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let creation_seq = uint(row, 1)?;
-        let saved = reader.saved(creation_seq)?;
-        bytes += saved.len();
-        if bytes > max_bytes && !packed.is_empty() {
-            return Ok((packed, false));
-        }
         packed.push(PackedDoc {
             doc: id(row, 0, DocId::from_slice)?,
             creation_seq,
             folio: optional_uint(row, 2)?,
-            saved: Vec::from(saved).into(),
+            saved: Vec::from(reader.saved(creation_seq)?).into(),
+            summary: row.get::<_, Vec<u8>>(3)?.into(),
         });
     }
-    Ok((packed, true))
+    Ok((packed, head))
 }
 
 pub(super) fn digests(conn: &Connection, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)> {
@@ -363,6 +410,22 @@ pub(super) fn digests(conn: &Connection, scopes: &[Scope]) -> Result<(Seq, Vec<(
         .map(|scope| Ok((scope.clone(), digests::load(conn, scope)?.digest())))
         .collect::<Result<_>>()?;
     Ok((head, states))
+}
+
+/// The members of a scope: from rows alone, no document is opened.
+pub(super) fn members(conn: &Connection, scope: &Scope) -> Result<Members> {
+    let mut statement = conn.prepare_cached(SCOPE_VERSIONS)?;
+    let rows = statement.query_map([scope_key(scope)], |row| {
+        let version = Version::from_slice(row.get_ref(1)?.as_blob().unwrap_or_default());
+        Ok((id(row, 0, DocId::from_slice)?, version))
+    })?;
+    let mut members = Vec::new();
+    for row in rows {
+        let (doc, version) = row?;
+        let version = version.ok_or(StorageError::Damaged)?;
+        members.push(Member { doc, version });
+    }
+    Ok(members.into())
 }
 
 pub(super) fn parts(conn: &Connection, doc: &DocId, kind: PartKind) -> Result<Vec<Bytes>> {

@@ -17,7 +17,8 @@ CREATE TABLE city (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     epoch INTEGER NOT NULL,
     head INTEGER NOT NULL,
-    next_folio INTEGER NOT NULL
+    next_folio INTEGER NOT NULL,
+    floor INTEGER NOT NULL DEFAULT 0 -- places of scope_log up to here are forgotten
 ) STRICT;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -50,6 +51,7 @@ CREATE TABLE docs (
     status INTEGER,
     neighborhood INTEGER,
     masked_name TEXT,
+    version BLOB NOT NULL, -- of its heads, before the summary so that reading it reads no further
     summary BLOB NOT NULL
 ) STRICT;
 CREATE INDEX docs_last ON docs (last_seq);
@@ -146,6 +148,12 @@ CREATE TABLE devices (
     revoked_at INTEGER,
     desk_seed BLOB
 ) STRICT;
+-- Where each device said that it stood in the log, and when: what it needs of scope_log is kept.
+CREATE TABLE places (
+    device BLOB PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE INDEX devices_desk ON devices (user) WHERE desk_seed IS NOT NULL;
 CREATE TABLE invites (
     code_hash BLOB PRIMARY KEY,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DocId, Hash, Seq};
+use manzana_engine::reconcile::Version;
 use manzana_engine::summary::{DocKind, Summary};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -153,12 +154,12 @@ impl Working {
         let neighborhood = self.summary.neighborhood.as_ref().map(|entry| entry.id);
         conn.prepare_cached(
             "INSERT INTO docs (creation_seq, doc, kind, last_seq, folio, status, neighborhood,
-                               masked_name, summary)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                               masked_name, version, summary)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (creation_seq) DO UPDATE SET
                  last_seq = excluded.last_seq, status = excluded.status,
                  neighborhood = excluded.neighborhood, masked_name = excluded.masked_name,
-                 summary = excluded.summary",
+                 version = excluded.version, summary = excluded.summary",
         )?
         .execute(params![
             int(self.creation_seq),
@@ -169,6 +170,7 @@ impl Working {
             status,
             neighborhood,
             self.masked_name,
+            Version::of(&self.summary.heads).0,
             to_cbor(&self.summary),
         ])?;
         conn.prepare_cached(
