@@ -239,16 +239,16 @@ mod tests {
             assert!(device.next().await.unwrap().unwrap().is_ping());
         }
         let mut wire = sending.await.unwrap();
-        device
-            .send(WsMessage::binary(vec![9; 5_000]))
-            .await
-            .unwrap();
-        let came = loop {
-            match wire.next().await.unwrap().unwrap() {
-                Message::Binary(bytes) => break bytes,
-                _ => continue,
+        // Both at once: the pipe does not hold it.
+        let sending = device.send(WsMessage::binary(vec![9; 5_000]));
+        let (sent, came) = tokio::join!(sending, async {
+            loop {
+                if let Message::Binary(bytes) = wire.next().await.unwrap().unwrap() {
+                    break bytes;
+                }
             }
-        };
+        });
+        sent.unwrap();
         assert_eq!(came, vec![9; 5_000]);
     }
 
