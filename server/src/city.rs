@@ -71,6 +71,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let root = Arc::new(open_root(&config)?);
     let keys = CityKeys::open(&serve::keys_dir(&config), &root)?;
     let metrics = Arc::new(Metrics::default());
+    metrics.register(|registry| store.register(registry));
     let clock = Arc::new(SystemClock);
     let program = std::env::current_exe().context("cannot find this program")?;
     let parts = RelayParts {

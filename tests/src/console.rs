@@ -133,6 +133,23 @@ impl Console {
     }
 }
 
+/// What the relay counts, in Prometheus' text format.
+pub async fn metrics(city: &City) -> String {
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        city.console()
+    );
+    let mut answer = String::new();
+    in_time("/metrics", async {
+        let mut stream = TcpStream::connect(city.console()).await?;
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_to_string(&mut answer).await
+    })
+    .await
+    .expect("the console answers");
+    answer
+}
+
 /// Status, length and cookie of an answer.
 async fn head(stream: &mut BufReader<TcpStream>) -> (u16, usize, Option<String>) {
     let mut line = String::new();

@@ -191,6 +191,11 @@ impl City {
         running.child.id().expect("the relay runs")
     }
 
+    /// Whether a relay was started here and not stopped or killed since.
+    pub fn runs(&self) -> bool {
+        self.relay.is_some()
+    }
+
     /// Starts the relay on the city's data: at first on ports of the system's choice, later on the
     /// same ones.
     pub async fn restart(&mut self) {

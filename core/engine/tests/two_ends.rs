@@ -702,3 +702,87 @@ fn an_act_on_twelve_petitions_is_all_or_nothing() {
     }
     world.assert_all_whole();
 }
+
+#[test]
+fn a_petition_that_comes_without_its_base_while_another_scope_fills_is_asked_for() {
+    let mut world = World::new(40);
+    let (a, o) = (crew(&mut world, 10, LIGHTS), operator(&mut world));
+    world.capture(o, "Fuga", WATER);
+    world.heal();
+    // A twin of A's phone, not noticed, captures; A's own knows nothing of it.
+    let store = world.replica(a).store().clone();
+    let twin = world.open(a, store, Continuity::Same);
+    let doc = world.capture(twin, "Lámpara", LIGHTS).docs[0];
+    world.sync(twin);
+    world.regrant(a, &[Scope::Agency(LIGHTS), Scope::Agency(WATER)]);
+    world.sync(a);
+    assert!(world.row(a, doc).is_some_and(|row| row.accepted.is_some()));
+    assert_eq!(
+        repairs(&world, a),
+        0,
+        "it is asked for, and not found to differ"
+    );
+    world.heal();
+    world.assert_all_whole();
+}
+
+#[test]
+fn what_is_missing_is_asked_for_in_the_next_session_if_this_one_ends() {
+    let mut world = World::new(41);
+    let (a, o) = (crew(&mut world, 10, LIGHTS), operator(&mut world));
+    world.heal();
+    let store = world.replica(a).store().clone();
+    let twin = world.open(a, store, Continuity::Same);
+    let doc = world.capture(twin, "Lámpara", LIGHTS).docs[0];
+    world.sync(twin);
+    world.devices[a].swallow = Some(|down| matches!(down, Down::Whole { .. }));
+    world.sync(a);
+    assert!(world.row(a, doc).is_none(), "its answer is lost");
+    world.cut(a);
+    world.devices[a].swallow = None;
+    world.sync(a);
+    assert!(world.row(a, doc).is_some());
+    let _ = o;
+    assert_eq!(repairs(&world, a), 0);
+}
+
+#[test]
+fn a_correction_that_says_nothing_new_is_told_so_and_done_again_it_stops_no_answers() {
+    use manzana_engine::document::DocumentError;
+    use manzana_engine::intent::Edit;
+    use manzana_engine::replica::ReplicaError;
+    let mut world = World::new(42);
+    let a = crew(&mut world, 10, LIGHTS);
+    let (o, c) = (
+        operator(&mut world),
+        world.enrol(3, Role::Operator, &[Scope::City]),
+    );
+    let doc = world.capture(o, "Lámpara", LIGHTS).docs[0];
+    world.heal();
+    let street = |world: &mut World, i: usize| {
+        let now = world.tick();
+        let edit = Edit::Street("Zaragoza 410".into());
+        world.replica(i).correct(doc, vec![edit], now)
+    };
+    street(&mut world, o).unwrap();
+    let again = street(&mut world, o);
+    let unchanged = matches!(again, Err(ReplicaError::Document(DocumentError::Unchanged)));
+    assert!(unchanged, "{again:?}");
+    // A's refused comment lies below C's correction, which says what O's says.
+    (0..3).for_each(|i| world.cut(i));
+    world.comment(a, doc, "de A");
+    hand_over(&mut world, a, c);
+    let of_c = street(&mut world, c).unwrap();
+    world.comment(c, doc, "de C");
+    world.regrant(a, &[Scope::Agency(WATER)]);
+    world.sync(o);
+    world.sync(a);
+    world.sync(c);
+    world.heal();
+    let settled = state(&world, c, &of_c);
+    assert!(
+        matches!(settled, IntentState::Closed | IntentState::Accepted { .. }),
+        "{settled:?}"
+    );
+    assert_eq!(world.comments(o, doc), ["de C"]);
+}

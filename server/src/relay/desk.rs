@@ -70,6 +70,9 @@ impl Relay {
             .docs
             .iter()
             .for_each(|state| self.look_at_heads(state));
+        if self.rows.receiver_count() == 0 {
+            return; // No console is open; one that opens reads from the storage first.
+        }
         let mut docs: Vec<&Arc<DocState>> = committed
             .docs
             .iter()

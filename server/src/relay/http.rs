@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use data_encoding::BASE64URL_NOPAD;
 use manzana_engine::codec;
 use manzana_engine::ids::DeviceId;
-use manzana_engine::limits::FRAME_BYTES;
 use manzana_engine::wire::{EnrolRequest, Hello};
 
 use super::door::{Claim, Refusal};
+use super::upgrade::Upgrade;
 use super::{Relay, RelayError};
 use crate::storage::{DeviceRecord, StorageError};
 
@@ -26,11 +25,6 @@ const HELLO: &str = "x-manzana-hello";
 const HELLO_BYTES: usize = 12 << 10;
 /// Longest enrolment request, bytes.
 const ENROL_BYTES: usize = 4 << 10;
-/// What may wait in a socket's buffer, bytes: a session sends frame by frame, so that is one frame, a
-/// pong and a goodbye.
-const WRITE_BUFFER: usize = FRAME_BYTES + 2 * SOCKET_BUFFER;
-/// Buffers of a socket, bytes: axum's own 128 KiB would cost 1.3 GB at 10,000 sockets.
-const SOCKET_BUFFER: usize = 4 << 10;
 
 /// Routes for devices.
 pub fn router(relay: Arc<Relay>) -> Router {
@@ -80,24 +74,16 @@ async fn enrol(
 async fn sync(
     State(relay): State<Arc<Relay>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let upgrade = match upgrade {
+    let upgrade = match Upgrade::of(&mut request) {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(status) => return status.into_response(),
     };
-    let (record, hello) = match authenticate(&relay, peer, &headers).await {
-        Ok(proven) => proven,
-        Err(refusal) => return refusal,
-    };
-    upgrade
-        .max_message_size(FRAME_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .read_buffer_size(SOCKET_BUFFER)
-        .write_buffer_size(SOCKET_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER)
-        .on_upgrade(move |socket| async move { relay.serve(record, hello, socket).await })
+    match authenticate(&relay, peer, request.headers()).await {
+        Ok((record, hello)) => upgrade.answer(move |wire| relay.serve(record, hello, wire)),
+        Err(refusal) => refusal,
+    }
 }
 
 /// Reads the claim and has it proven, or tells the device why not.

@@ -12,7 +12,7 @@ use manzana_engine::codec;
 use manzana_engine::envelope::{Entry, Envelope, EnvelopeBody, Part, PartKind};
 use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Judged, Reply, Request, Verdict};
 use manzana_engine::grant::GrantBody;
-use manzana_engine::ids::{Actor, DeviceId, DocId, Hash};
+use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::policy::{Facts, Rule};
 use manzana_engine::relay::intake::{Peek, answer, peek, split_by_documents};
 use manzana_engine::summary::DocKind;
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Relay, RelayError};
 use crate::storage::{
     ActKey, ChainHead, CommitBatch, DocWrite, EntryCommit, EnvelopeCommit, Fate, GroupCommit,
-    PartCommit, StorageError,
+    IntakeAsk, IntakeFacts, PartCommit, StorageError,
 };
 
 /// Most envelopes in one commit.
@@ -139,7 +139,19 @@ enum Decision {
 }
 
 async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
-    let mut batch = Batch::new(relay);
+    let ask = ask_about(submissions.iter().map(|s| s.envelope.as_ref()));
+    let facts = match relay.store.intake_facts(ask).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            tracing::error!(%error, "nothing can be read of what came in");
+            let error = IntakeError::from(error);
+            for submission in submissions {
+                let _ = submission.reply.send(Err(error));
+            }
+            return Vec::new();
+        }
+    };
+    let mut batch = Batch::new(relay, facts);
     for submission in submissions {
         let Submission {
             envelope,
@@ -157,7 +169,7 @@ async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
             Err(error) => drop(reply.send(Err(error))),
         }
     }
-    let mut touched = std::mem::take(&mut batch.buried);
+    let mut touched = batch.buried.clone();
     if !batch.works.is_empty() {
         // Who sent them has been told why not, if not.
         touched.extend(batch.finish().await.unwrap_or_default());
@@ -168,12 +180,17 @@ async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
 /// Judges the groups that waited for these changes.
 async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Result<Vec<Hash>, IntakeError> {
     let waiting = relay.store.waiting_for(&hashes).await?;
-    let mut batch = Batch::new(relay);
-    for group in waiting {
-        let Ok(envelope) = codec::decode::<Envelope>(&group.envelope) else {
-            continue;
-        };
-        if let Ok(work) = batch.reopen(Box::new(envelope), group.group).await {
+    let reopened: Vec<(Envelope, usize)> = waiting
+        .iter()
+        .filter_map(|group| Some((codec::decode(&group.envelope).ok()?, group.group)))
+        .collect();
+    if reopened.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ask = ask_about(reopened.iter().map(|(envelope, _)| envelope));
+    let mut batch = Batch::new(relay, relay.store.intake_facts(ask).await?);
+    for (envelope, group) in reopened {
+        if let Ok(work) = batch.reopen(Box::new(envelope), group) {
             batch.works.push(work);
         }
     }
@@ -182,6 +199,24 @@ async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Result<Vec<Hash>, IntakeErr
     } else {
         batch.finish().await
     }
+}
+
+/// What must be known to take these envelopes in. Those that cannot be read are refused later.
+fn ask_about<'e>(envelopes: impl Iterator<Item = &'e Envelope>) -> IntakeAsk {
+    let mut ask = IntakeAsk::default();
+    for envelope in envelopes {
+        let context = &envelope.context;
+        ask.chains.insert((context.device, context.incarnation));
+        let groups = envelope.peek().map(|body| body.groups).unwrap_or_default();
+        for entries in groups {
+            ask.docs.extend(entries.iter().map(|entry| entry.doc));
+            for change in peek(&entries).unwrap_or_default() {
+                ask.actors.insert(change.actor);
+                ask.deps.extend(change.deps);
+            }
+        }
+    }
+    ask
 }
 
 enum Admitted {
@@ -194,24 +229,23 @@ struct Batch<'r> {
     relay: &'r Relay,
     now: i64,
     works: Vec<Work>,
-    chains: BTreeMap<(DeviceId, u32), ChainHead>,
+    /// What was known before the batch; the chains are moved on with it.
+    facts: IntakeFacts,
     grants: BTreeMap<DeviceId, ([u8; 32], GrantBody, Option<HeldReason>)>,
     dead: BTreeSet<Hash>,
-    waiting: BTreeMap<DeviceId, usize>,
     /// Changes of a twin's branch, now dead: what waited for them is told so.
     buried: Vec<Hash>,
 }
 
 impl<'r> Batch<'r> {
-    fn new(relay: &'r Relay) -> Self {
+    fn new(relay: &'r Relay, facts: IntakeFacts) -> Self {
         Self {
             relay,
             now: relay.now(),
             works: Vec::new(),
-            chains: BTreeMap::new(),
+            facts,
             grants: BTreeMap::new(),
             dead: BTreeSet::new(),
-            waiting: BTreeMap::new(),
             buried: Vec::new(),
         }
     }
@@ -223,7 +257,7 @@ impl<'r> Batch<'r> {
     ) -> Result<Admitted, IntakeError> {
         let context = envelope.context;
         let device = context.device;
-        let (key, _, _) = self.grant_of(&device).await?;
+        let (key, _, _) = self.grant_of(&device)?;
         let body = if verified {
             envelope.peek().map_err(|_| IntakeError::Bad)?
         } else {
@@ -231,10 +265,7 @@ impl<'r> Batch<'r> {
         };
         let hash = envelope.hash();
         let place = (device, context.incarnation);
-        let chain = match self.chains.get(&place) {
-            Some(chain) => *chain,
-            None => self.relay.store.chain(&device, context.incarnation).await?,
-        };
+        let chain = self.facts.chains.get(&place).copied().unwrap_or_default();
         if body.n <= chain.have {
             return match self.known(&place, body.n, &hash).await {
                 Err(IntakeError::Twin) => self.bury(hash, &body).await,
@@ -249,21 +280,14 @@ impl<'r> Batch<'r> {
         if !next {
             return Err(IntakeError::Gap(chain));
         }
-        if self.waiting_of(device).await? >= WAITING_PER_DEVICE {
+        let waiting = self.facts.waiting.get(&device).copied().unwrap_or(0);
+        if waiting >= WAITING_PER_DEVICE {
             return Err(IntakeError::TooMuch);
         }
-        self.chains.insert(place, ChainHead { have: body.n, hash });
-        let work = self.open(envelope, body, hash, None).await?;
+        let chain = ChainHead { have: body.n, hash };
+        self.facts.chains.insert(place, chain);
+        let work = self.open(envelope, body, hash, None)?;
         Ok(Admitted::New(Box::new(work)))
-    }
-
-    async fn waiting_of(&mut self, device: DeviceId) -> Result<usize, IntakeError> {
-        if let Some(count) = self.waiting.get(&device) {
-            return Ok(*count);
-        }
-        let count = self.relay.store.waiting_count(&device).await?;
-        self.waiting.insert(device, count);
-        Ok(count)
     }
 
     /// A twin's envelope stands in its place, or before it: these changes will never be in the log,
@@ -306,26 +330,23 @@ impl<'r> Batch<'r> {
         }
     }
 
-    async fn reopen(&mut self, envelope: Box<Envelope>, group: usize) -> Result<Work, IntakeError> {
+    fn reopen(&mut self, envelope: Box<Envelope>, group: usize) -> Result<Work, IntakeError> {
         let body = envelope.peek().map_err(|_| IntakeError::Bad)?;
         let hash = envelope.hash();
-        let mut work = self.open(envelope, body, hash, Some(group)).await?;
+        let mut work = self.open(envelope, body, hash, Some(group))?;
         work.resumes = true;
         Ok(work)
     }
 
-    async fn grant_of(
+    fn grant_of(
         &mut self,
         device: &DeviceId,
     ) -> Result<([u8; 32], GrantBody, Option<HeldReason>), IntakeError> {
         if let Some(known) = self.grants.get(device) {
             return Ok(known.clone());
         }
-        let record = self
-            .relay
-            .device(device)
-            .await?
-            .ok_or(IntakeError::UnknownDevice)?;
+        let record = self.facts.devices.get(device);
+        let record = record.ok_or(IntakeError::UnknownDevice)?;
         let granted = record
             .grant
             .open(&self.relay.keys.root().public())
@@ -341,14 +362,14 @@ impl<'r> Batch<'r> {
     }
 
     /// Reads the groups and decides what needs no gate: grants, actors, unreadable changes.
-    async fn open(
+    fn open(
         &mut self,
         envelope: Box<Envelope>,
         body: EnvelopeBody,
         hash: Hash,
         only: Option<usize>,
     ) -> Result<Work, IntakeError> {
-        let (_, granted, held) = self.grant_of(&envelope.context.device).await?;
+        let (_, granted, held) = self.grant_of(&envelope.context.device)?;
         let facts = Facts {
             device: envelope.context.device,
             user: granted.user,
@@ -407,19 +428,15 @@ impl<'r> Batch<'r> {
     }
 
     async fn judge_and_commit(&mut self) -> Result<Vec<Hash>, IntakeError> {
-        self.refuse_foreign_actors().await?;
-        self.learn_fates().await?;
+        self.refuse_foreign_actors();
+        self.learn_fates();
         let docs = self.judge_all().await?;
         self.commit(docs).await
     }
 
     /// An actor belongs to the device and incarnation that used it first.
-    async fn refuse_foreign_actors(&mut self) -> Result<(), IntakeError> {
-        let actors: Vec<Actor> = self
-            .to_judge()
-            .flat_map(|(_, p)| p.iter().map(|p| p.actor))
-            .collect();
-        let mut bound = self.relay.store.actors(&actors).await?;
+    fn refuse_foreign_actors(&mut self) {
+        let mut bound = std::mem::take(&mut self.facts.actors);
         for work in &mut self.works {
             let place = (
                 work.envelope.context.device,
@@ -438,34 +455,14 @@ impl<'r> Batch<'r> {
                 }
             }
         }
-        Ok(())
     }
 
-    async fn learn_fates(&mut self) -> Result<(), IntakeError> {
-        let deps: BTreeSet<Hash> = self
-            .to_judge()
-            .flat_map(|(_, p)| p.iter().flat_map(|p| p.deps.clone()))
-            .collect();
-        let deps: Vec<Hash> = deps.into_iter().collect();
-        let fates = self.relay.store.fates(&deps).await?;
-        self.dead = fates
-            .into_iter()
-            .filter(|(_, f)| *f == Fate::Dead)
-            .map(|(h, _)| h)
-            .collect();
-        Ok(())
-    }
-
-    fn to_judge(&self) -> impl Iterator<Item = (usize, &Vec<Peek>)> {
-        self.works.iter().enumerate().flat_map(|(index, work)| {
-            work.groups
-                .iter()
-                .flatten()
-                .filter_map(move |group| match group {
-                    Decision::Judge(peeked) => Some((index, peeked)),
-                    _ => None,
-                })
-        })
+    /// Which of the changes below will never be in the log: as stored, or buried by this very batch.
+    fn learn_fates(&mut self) {
+        let fates = std::mem::take(&mut self.facts.fates).into_iter();
+        let dead = fates.filter(|(_, fate)| *fate == Fate::Dead);
+        self.dead = dead.map(|(hash, _)| hash).collect();
+        self.dead.extend(&self.buried);
     }
 
     /// Judges everything that is left, and gives the changed documents.
@@ -485,9 +482,7 @@ impl<'r> Batch<'r> {
                 }
             }
         }
-        let ids: BTreeSet<DocId> = touched.iter().flatten().copied().collect();
-        let ids: Vec<DocId> = ids.into_iter().collect();
-        let stored = self.relay.store.docs(&ids).await?;
+        let stored = std::mem::take(&mut self.facts.docs);
         let saved: BTreeMap<DocId, Bytes> = stored
             .into_iter()
             .map(|(id, state)| (id, state.saved))

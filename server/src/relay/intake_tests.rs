@@ -201,3 +201,41 @@ async fn what_waited_for_a_change_is_judged_with_the_next_batch_if_it_could_not_
     scene.submit(last(&ana)).await;
     scene.accepted(&beto).await;
 }
+
+#[tokio::test]
+async fn an_operators_act_that_was_not_taken_in_is_done_when_it_is_sent_again_and_only_once() {
+    use crate::desk::{Act, ActRequest, Desk as _, Role, Viewer};
+    let scene = Scene::new().await;
+    let mut ana = scene.device("ana", 2).await;
+    let doc = capture(&mut ana);
+    scene.submit(last(&ana)).await;
+    let operator = UserRow {
+        id: 0,
+        name: "ventanilla".to_owned(),
+        display: "Ventanilla".to_owned(),
+        role: "operator".to_owned(),
+        password_hash: None,
+        disabled: false,
+    };
+    let viewer = Viewer {
+        user: scene.store.add_user(&operator).await.unwrap(),
+        role: Role::Operator,
+    };
+    let seen = scene.relay.detail(&viewer, doc.0).await.unwrap();
+    let request = ActRequest {
+        act: Act::Comment {
+            text: "Ya se pidió".to_owned(),
+        },
+        heads: seen.heads.iter().map(|head| head.0).collect(),
+        key: "la-misma-clave".to_owned(),
+    };
+    // The gate makes the change, and fails before it is judged.
+    scene.gate.0.store(1, Ordering::SeqCst);
+    let failed = scene.relay.act(&viewer, doc.0, request.clone()).await;
+    assert!(failed.is_err(), "it is not told as done");
+    scene.gate.0.store(usize::MAX, Ordering::SeqCst);
+    for _ in 0..2 {
+        let done = scene.relay.act(&viewer, doc.0, request.clone()).await;
+        assert_eq!(done.unwrap().notes.len(), 1);
+    }
+}

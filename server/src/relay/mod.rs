@@ -21,6 +21,7 @@ mod pace;
 mod packs;
 mod retention;
 mod session;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

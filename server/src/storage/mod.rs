@@ -12,7 +12,7 @@
 pub mod conformance;
 pub mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -435,6 +435,36 @@ impl Stretch {
     }
 }
 
+/// What the intake asks about a batch of envelopes before it judges them.
+#[derive(Debug, Clone, Default)]
+pub struct IntakeAsk {
+    /// Chains, by device and incarnation.
+    pub chains: BTreeSet<(DeviceId, u32)>,
+    /// Actors of the changes.
+    pub actors: BTreeSet<Actor>,
+    /// What the changes depend on.
+    pub deps: BTreeSet<Hash>,
+    /// The documents they are of.
+    pub docs: BTreeSet<DocId>,
+}
+
+/// The answers to an [`IntakeAsk`]; what is not known is absent.
+#[derive(Debug, Clone, Default)]
+pub struct IntakeFacts {
+    /// The devices.
+    pub devices: BTreeMap<DeviceId, DeviceRecord>,
+    /// How far each chain is held.
+    pub chains: BTreeMap<(DeviceId, u32), ChainHead>,
+    /// Groups that each device has waiting.
+    pub waiting: BTreeMap<DeviceId, usize>,
+    /// To which device and incarnation the actors are bound.
+    pub actors: BTreeMap<Actor, (DeviceId, u32)>,
+    /// What became of the dependencies.
+    pub fates: BTreeMap<Hash, Fate>,
+    /// The documents, with their saved bytes.
+    pub docs: BTreeMap<DocId, DocState>,
+}
+
 /// Storage of one city's relay.
 #[async_trait]
 pub trait RelayStore: Send + Sync + 'static {
@@ -479,6 +509,24 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn ripe(&self, limit: usize) -> Result<Vec<Hash>>;
     /// Groups that a device has waiting (bounded per device).
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize>;
+    /// All that the intake needs to know of a batch. A backend answers it in one read: each of these
+    /// questions by itself would cost a turn of its own.
+    async fn intake_facts(&self, ask: IntakeAsk) -> Result<IntakeFacts> {
+        let mut facts = IntakeFacts::default();
+        for (device, incarnation) in &ask.chains {
+            let chain = self.chain(device, *incarnation).await?;
+            facts.chains.insert((*device, *incarnation), chain);
+            if let Some(record) = self.device(device).await? {
+                facts.devices.insert(*device, record);
+            }
+            let waiting = self.waiting_count(device).await?;
+            facts.waiting.insert(*device, waiting);
+        }
+        facts.actors = self.actors(&Vec::from_iter(ask.actors)).await?;
+        facts.fates = self.fates(&Vec::from_iter(ask.deps)).await?;
+        facts.docs = self.docs(&Vec::from_iter(ask.docs)).await?;
+        Ok(facts)
+    }
 
     /// Answers to a device after number `after`, in order.
     async fn answers_after(

@@ -143,8 +143,9 @@ impl Work<'_> {
             (Some(group), _) => group,
         };
         let waits = (place_of(envelope), index);
-        self.city.waiting.values_mut().for_each(|groups| {
+        self.city.waiting.retain(|_, groups| {
             groups.remove(&waits);
+            !groups.is_empty()
         });
         match group {
             GroupCommit::Accepted(entries) => self.accept(envelope, entries),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
 use manzana_engine::replica::{
     DocRow, EnvelopeRow, IntentRow, IntentState, MemoryReplica, Meta, ReplicaStore, Write,
 };
@@ -209,15 +209,12 @@ impl ReplicaStore for SimStore {
         Ok(digest)
     }
 
-    fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, DiskError> {
-        self.read(|kept| kept.docs_in(scope))
+    fn heads_in(&self, scope: &Scope) -> Result<Vec<(DocId, Vec<Hash>)>, DiskError> {
+        self.read(|kept| kept.heads_in(scope))
     }
 
-    fn heads_in(
-        &self,
-        scope: &Scope,
-    ) -> Result<Vec<(DocId, Vec<manzana_engine::ids::Hash>)>, DiskError> {
-        self.read(|kept| kept.heads_in(scope))
+    fn docs_in(&self, scope: &Scope) -> Result<Vec<DocId>, DiskError> {
+        self.read(|kept| kept.docs_in(scope))
     }
 
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), DiskError> {

@@ -112,7 +112,7 @@ pub(super) type Acknowledged = (DeviceId, u32, u64, Seq);
 /// Everything.
 pub(super) struct World {
     pub(super) knobs: Knobs,
-    /// Whether no frame is lost, doubled or overtaken before it all heals.
+    /// Whether nothing excuses a phone that differs: no frame is lost, doubled or overtaken.
     pub(super) orderly: bool,
     pub(super) phones: Vec<Phone>,
     pub(super) relay: Option<Arc<Relay>>,
@@ -164,7 +164,9 @@ impl World {
             folio_width: 6,
         };
         let mut world = Self {
-            orderly: knobs.is_orderly(),
+            // A relay without room notes no place at which a phone stands, and may forget what the phone
+            // has not read: it is repaired, as one that was away too long.
+            orderly: knobs.is_orderly() && knobs.relay_full == 0,
             knobs,
             phones: Vec::new(),
             relay: None,

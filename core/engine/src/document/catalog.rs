@@ -10,7 +10,7 @@ use automerge::transaction::Transactable;
 use automerge::{Automerge, ObjType, ROOT, ReadDoc, ScalarValue, hydrate};
 use minicbor::{Decode, Encode};
 
-use super::view::{History, all, op_id};
+use super::view::{History, entries, op_id};
 use super::{Document, DocumentError, MadeChange, SCHEMA, field, std_map};
 use crate::codec;
 use crate::fold::Status;
@@ -185,8 +185,7 @@ fn read(doc: &Automerge, at: &[automerge::ChangeHash]) -> Option<CatalogView> {
         ops: history.max_op,
         changes: history.included,
     };
-    for key in doc.keys_at(&object, at) {
-        let values = all(doc, Some(at), &object, &key);
+    for (key, values) in entries(doc, Some(at), &object) {
         // The last one wins.
         let item = values
             .last()

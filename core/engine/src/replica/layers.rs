@@ -259,40 +259,50 @@ impl<S: ReplicaStore> Staged<'_, S> {
             quarantined: false,
             summary,
         };
-        self.rebuild_row(row, accepted.clone())
+        self.rebuild_row(row, accepted)
     }
 
     /// Lays the open provisional work on top of what is accepted, in the order it came to be. Work
     /// whose base is gone stays out: its author replays it.
     pub(super) fn rebuild(&mut self, doc: DocId) -> ReplicaResult<(), S> {
-        let Some(row) = self.doc(&doc)? else {
+        let Some(mut row) = self.doc(&doc)? else {
             return Ok(());
         };
         match open_accepted(&row) {
-            Ok(base) => self.rebuild_row(row, base),
+            Ok(base) => {
+                if row.accepted.is_some() && row.shown.is_some() {
+                    row.summary = base.summary()?;
+                }
+                self.rebuild_row(row, &base)
+            }
             Err(_) => self.quarantine(doc).map(|_| ()),
         }
     }
 
-    fn rebuild_row(&mut self, mut row: DocRow, mut shown: Document) -> ReplicaResult<(), S> {
+    /// The row's summary is that of its accepted layer, if it has one: where nothing is provisional,
+    /// which is nearly always, the document is neither copied nor read again.
+    fn rebuild_row(&mut self, mut row: DocRow, base: &Document) -> ReplicaResult<(), S> {
+        let mut shown: Option<Document> = None;
         row.provisional = 0;
         for envelope in self.open_envelopes_of(&row.doc)? {
             for raw in changes_of(&envelope, &row.doc)? {
+                let shown = shown.get_or_insert_with(|| base.clone());
                 // What the accepted layer has is not provisional, although its receipt may be due.
-                row.provisional += u32::from(lay(&mut shown, &raw));
+                row.provisional += u32::from(lay(shown, &raw));
             }
         }
-        if row.provisional == 0 {
-            row.shown = None;
-            if row.accepted.is_none() {
+        row.shown = None;
+        match shown.filter(|_| row.provisional > 0) {
+            Some(shown) => {
+                row.summary = shown.summary()?;
+                row.shown = Some(shown.save());
+            }
+            None if row.accepted.is_none() => {
                 // Nothing is left of it: its capture was refused and waits to be corrected.
                 self.drop_doc(row.doc);
                 return Ok(());
             }
-            row.summary = shown.summary()?;
-        } else {
-            row.shown = Some(shown.save());
-            row.summary = shown.summary()?;
+            None => {}
         }
         // While a scope is filled again its documents count in none: they are not strays until it is done.
         let stray = row.accepted_scopes.is_empty() && self.meta.drifted.is_empty();

@@ -33,15 +33,16 @@ use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::reconcile::Members;
 use manzana_engine::wire::PackedDoc;
+use prometheus_client::registry::Registry;
 use rusqlite::{Connection, params};
 
 use self::convert::int;
 use self::search::FolioFormat;
-use self::threads::{Readers, Writer, WriterThread};
+use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
-    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom, Swept,
-    UserRow, WaitingGroup,
+    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, IntakeAsk,
+    IntakeFacts, Invite, ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, Stretch,
+    SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -63,15 +64,25 @@ impl SqliteStore {
     pub fn open(path: &Path, format: &CityFormat) -> Result<Self> {
         let mut conn = threads::open_writer(path)?;
         let format = first_start(&mut conn, format)?;
+        let checkpoints = Checkpoints::start(path)?;
         Ok(Self {
             readers: Readers::open(path)?,
-            writer: WriterThread::start(Writer::new(conn, format))?,
+            writer: WriterThread::start(Writer::new(conn, format, checkpoints))?,
         })
     }
 
     /// How many times a document's bytes were read.
     pub fn opened(&self) -> u64 {
-        self.readers.opened()
+        self.readers.opened().get()
+    }
+
+    /// Registers what it counts.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "relay_documents_opened",
+            "Documents whose bytes were read from the storage",
+            self.readers.opened().clone(),
+        );
     }
 
     /// For tests of a full disk: the database may not grow beyond so many pages.
@@ -198,6 +209,12 @@ impl RelayStore for SqliteStore {
         let device = *device;
         self.readers
             .read(move |r| read::waiting_count(&r.conn, &device))
+            .await
+    }
+
+    async fn intake_facts(&self, ask: IntakeAsk) -> Result<IntakeFacts> {
+        self.readers
+            .read(move |r| read::intake_facts(r, &ask))
             .await
     }
 

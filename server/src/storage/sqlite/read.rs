@@ -13,13 +13,14 @@ use manzana_engine::wire::PackedDoc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::{
-    ChainHead, DocState, Fate, Head, LogRow, Move, Result, StorageError, Stretch, WaitingGroup,
+    ChainHead, DocState, Fate, Head, IntakeAsk, IntakeFacts, LogRow, Move, Result, StorageError,
+    Stretch, WaitingGroup,
 };
 use super::convert::{
     cbor, count, id, int, kind_code, move_of, optional_uint, part_code, scope_key, uint,
 };
-use super::digests;
 use super::threads::Reader;
+use super::{digests, people};
 
 /// Most bytes of changes in one answer of `log_after`: a page ends early rather than fill the memory.
 const LOG_PAGE_BYTES: usize = 4 << 20;
@@ -231,6 +232,31 @@ pub(super) fn waiting_count(conn: &Connection, device: &DeviceId) -> Result<usiz
         )?
         .query_row([device.as_bytes()], |row| row.get(0))?;
     Ok(groups as usize)
+}
+
+/// All that the intake needs to know of a batch, in one snapshot.
+pub(super) fn intake_facts(reader: &Reader, ask: &IntakeAsk) -> Result<IntakeFacts> {
+    let conn = &reader.conn;
+    let mut facts = IntakeFacts {
+        actors: actors(conn, &Vec::from_iter(ask.actors.iter().copied()))?,
+        fates: fates(conn, &Vec::from_iter(ask.deps.iter().copied()))?,
+        docs: docs(reader, &Vec::from_iter(ask.docs.iter().copied()))?,
+        ..IntakeFacts::default()
+    };
+    for (device, incarnation) in &ask.chains {
+        let place = (*device, *incarnation);
+        facts
+            .chains
+            .insert(place, chain(conn, device, *incarnation)?);
+        if facts.waiting.contains_key(device) {
+            continue;
+        }
+        facts.waiting.insert(*device, waiting_count(conn, device)?);
+        if let Some(record) = people::device(conn, device)? {
+            facts.devices.insert(*device, record);
+        }
+    }
+    Ok(facts)
 }
 
 pub(super) fn answers_after(

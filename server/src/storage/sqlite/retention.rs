@@ -1,4 +1,8 @@
 //! How far back the log is kept for scopes: down to the lowest place of the devices that live.
+//!
+//! A row for each scope and change is 20 bytes, also where a document only stayed. Intervals of membership
+//! with the log by document would do without those: tried over 10,000 documents with 60,000 changes, a page
+//! of a scope then takes 0.3 to 5 ms (by members) or 0.1 to 38 ms (by log) in place of 0.04, so rows stay.
 
 use manzana_engine::ids::{DeviceId, Seq};
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,11 +1,13 @@
 //! One thread that writes and a few connections that read.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use manzana_store::sqlite;
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -19,6 +21,12 @@ use super::search::FolioFormat;
 const WRITES_QUEUED: usize = 64;
 /// Connections that read: more than cores, since some of them wait for the disk.
 const READERS: usize = 4;
+
+/// Rows written between two checkpoints: some MiB of the write-ahead log.
+const CHECKPOINT_ROWS: u64 = 4_000;
+/// The writer itself moves the log into the database only past this many pages of 4 KiB, when the
+/// thread that does it beside the writer does not keep up.
+const LOG_PAGES: u32 = 16_384;
 
 /// The thread has ended (a panic in it, told by the log).
 #[derive(Debug, thiserror::Error)]
@@ -35,16 +43,18 @@ type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 pub(super) struct Writer {
     conn: Connection,
     version: i64,
+    checkpoints: Checkpoints,
     /// States of digests as last committed by this writer.
     pub(super) digests: DigestCache,
     pub(super) format: FolioFormat,
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, format: FolioFormat) -> Self {
+    pub(super) fn new(conn: Connection, format: FolioFormat, checkpoints: Checkpoints) -> Self {
         Self {
             conn,
             version: 0,
+            checkpoints,
             digests: DigestCache::default(),
             format,
         }
@@ -71,6 +81,7 @@ impl Writer {
         } else {
             self.digests.trim();
         }
+        self.checkpoints.written(self.conn.total_changes());
         done
     }
 
@@ -79,6 +90,58 @@ impl Writer {
             .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
             .optional()?;
         Ok(())
+    }
+}
+
+/// A thread that moves the write-ahead log into the database while the writer goes on: done by the
+/// writer, one commit in fifty would wait for it.
+pub(super) struct Checkpoints {
+    due: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Rows that were written when it was last asked.
+    asked: u64,
+}
+
+impl Checkpoints {
+    pub(super) fn start(path: &Path) -> Result<Self> {
+        let conn = sqlite::open(path, &SCHEMA)?;
+        let (due, asked) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("manzana-checkpoint".to_owned())
+            .spawn(move || checkpoint(&conn, &asked))
+            .map_err(|error| StorageError::Backend(Box::new(error)))?;
+        Ok(Self {
+            due: Some(due),
+            thread: Some(thread),
+            asked: 0,
+        })
+    }
+
+    fn written(&mut self, rows: u64) {
+        if rows >= self.asked + CHECKPOINT_ROWS {
+            self.asked = rows;
+            // Full: it is at it, and takes these along the next time.
+            let _ = self.due.as_ref().map(|due| due.try_send(()));
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.due.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn checkpoint(conn: &Connection, asked: &Receiver<()>) {
+    while asked.recv().is_ok() {
+        // Passive: it waits for nobody, and nobody for it. What it could not move stays in the log.
+        let moved = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+        }
     }
 }
 
@@ -145,21 +208,24 @@ impl Drop for WriterThread {
     }
 }
 
+/// Documents whose bytes were read. Clones count together.
+pub(super) type Opened = Counter<u64, AtomicU64>;
+
 /// A connection that reads, inside one snapshot.
 pub(super) struct Reader {
     pub(super) conn: Connection,
-    opened: Arc<AtomicU64>,
+    opened: Opened,
 }
 
 impl Reader {
-    fn open(path: &Path, opened: Arc<AtomicU64>) -> Result<Self> {
+    fn open(path: &Path, opened: Opened) -> Result<Self> {
         let conn = sqlite::open_reader(path, &SCHEMA)?;
         Ok(Self { conn, opened })
     }
 
     /// A document's bytes: the only way to them, and it counts.
     pub(super) fn saved(&self, creation_seq: u64) -> Result<bytes::Bytes> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.opened.inc();
         let saved: Vec<u8> = self
             .conn
             .prepare_cached("SELECT saved FROM doc_bytes WHERE creation_seq = ?1")?
@@ -172,14 +238,14 @@ impl Reader {
 pub(super) struct Readers {
     idle: Mutex<Vec<Reader>>,
     permits: Arc<Semaphore>,
-    opened: Arc<AtomicU64>,
+    opened: Opened,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
-        let opened = Arc::new(AtomicU64::new(0));
+        let opened = Opened::default();
         let idle: Vec<Reader> = (0..READERS)
-            .map(|_| Reader::open(path, Arc::clone(&opened)))
+            .map(|_| Reader::open(path, opened.clone()))
             .collect::<Result<_>>()?;
         Ok(Arc::new(Self {
             idle: Mutex::new(idle),
@@ -188,8 +254,8 @@ impl Readers {
         }))
     }
 
-    pub(super) fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
+    pub(super) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// Runs `work` in one read snapshot of some connection.
@@ -246,5 +312,8 @@ impl Drop for Lease<'_> {
 
 /// Opens the writer's connection.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
-    Ok(sqlite::open(path, &SCHEMA)?)
+    let conn = sqlite::open(path, &SCHEMA)?;
+    let set = format!("PRAGMA wal_autocheckpoint = {LOG_PAGES}");
+    conn.query_row(&set, [], |_| Ok(()))?;
+    Ok(conn)
 }
