@@ -153,7 +153,7 @@ pub struct Fault {
 /// What the checkers looked at and what they found.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
-    /// The faults, the first [`TOLD`] of them.
+    /// The faults, as many as are told in full.
     pub faults: Vec<Fault>,
     /// All faults.
     pub count: usize,

@@ -1,5 +1,5 @@
 //! A city under attack by accidents: real processes killed at any moment, connections cut in the middle of
-//! a frame, full disks; and afterwards the [checkers](crate::checkers).
+//! a frame, full disks; and afterwards the [`crate::checkers`].
 //!
 //! The schedule comes from a seed. What happens in the end does not, since the processes are real: a seed
 //! makes the same kind of day again, not the same one.

@@ -1,7 +1,7 @@
 //! The simulator: production machines in a world that goes wrong in every way we can name.
 //!
 //! A seed makes a story ([`story`]) and the strength of each misery ([`knobs`]). The story is played in a
-//! [`world`] of one relay, some phones and the wires between them; then all heals, and the checkers
+//! `world` of one relay, some phones and the wires between them; then all heals, and the checkers
 //! ([`check`]) look at every disk. Nothing but the seed decides: the same seed gives the same frames.
 //!
 //! ```text
@@ -10,7 +10,7 @@
 //!                 └───────────── shrink ◄───────────────┘
 //! ```
 //! Production: the engine's replicas, the relay's intake, sessions and desk, the judge. Fakes: disks
-//! ([`disk`], [`store`]), wires ([`net`]), the gate's processes ([`gate`]), clock and dice.
+//! (`disk`, [`store`]), wires (`net`), the gate's processes (`gate`), clock and dice.
 //! [`plant`] has bugs that must be found.
 
 pub mod check;
