@@ -10,12 +10,13 @@ use manzana_engine::digest::SetHash;
 use manzana_engine::document::{Document, PetitionView};
 use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DocId, Hash, RecordId, UserId};
+use manzana_engine::ids::{DocId, RecordId, UserId};
 use manzana_engine::intent::{Intent, RecordDraft};
-use manzana_engine::policy::Rule;
+use manzana_engine::policy::Rule as Denied;
 use manzana_engine::record::Record;
 use manzana_engine::replica::{DocRow, IntentState, MemoryReplica, Meta, ReplicaStore as _};
-use manzana_engine::summary::DocKind;
+
+use crate::checkers::{self, Author, CityDoc, CityState, KeptEnvelope, LogEntry, Verdict};
 
 use super::people::waits_for_somebody;
 use super::store::City;
@@ -36,11 +37,11 @@ pub enum Checker {
     Folios,
     /// Nothing stands twice.
     Once,
-    /// Everything in the city was typed by the person that it names, and came in a signed chain.
+    /// Everything in the city was typed by the person that it names.
     Cause,
     /// Summaries are what the fold gives, in whatever order the changes are applied.
     State,
-    /// The log has no gaps, and the documents are exactly what it says.
+    /// The log has no gaps and came in signed chains, and the documents are exactly what it says.
     Log,
     /// The digests are those of the documents.
     Digest,
@@ -165,7 +166,7 @@ impl World {
                         self.acknowledged.insert(told);
                     }
                     Answer::Refused {
-                        rule: rule @ (Rule::ForeignActor | Rule::BadSequence),
+                        rule: rule @ (Denied::ForeignActor | Denied::BadSequence),
                         ..
                     } if !self.knobs.has_blind_twins() => {
                         let what = format!(
@@ -418,12 +419,10 @@ fn differs(
     .find_map(|(differs, what)| differs.then_some(what))
 }
 
-/// What must hold of the relay's disk by itself.
+/// What must hold of the relay's disk by itself: the rules that real cities are held to as well, the
+/// summaries and the digests.
 fn check_city(city: &City) -> Vec<Violation> {
-    let mut found = Vec::new();
-    check_log(city, &mut found);
-    check_folios(city, &mut found);
-    check_chains(city, &mut found);
+    let mut found = shared_rules(city);
     let mut digests: BTreeMap<Scope, SetHash> = BTreeMap::new();
     for state in city.docs.values() {
         check_state(state, &mut found);
@@ -445,95 +444,77 @@ fn check_city(city: &City) -> Vec<Violation> {
     found
 }
 
-fn check_log(city: &City, found: &mut Vec<Violation>) {
-    let mut blame = |what: String| {
-        found.push(Violation {
-            checker: Checker::Log,
-            what,
-        });
-    };
-    let mut by_doc: BTreeMap<DocId, BTreeSet<Hash>> = BTreeMap::new();
-    for (place, logged) in (1..).zip(&city.log) {
-        if logged.row.seq != place {
-            blame(format!("row {} stands at place {place}", logged.row.seq));
-        }
-        if !by_doc
-            .entry(logged.row.doc)
-            .or_default()
-            .insert(logged.row.hash)
-        {
-            blame(format!("row {place} repeats a change"));
-        }
+type Rule = fn(&CityState, &mut Verdict);
+
+/// Log, chains, folios and documents, by [`crate::checkers`].
+fn shared_rules(city: &City) -> Vec<Violation> {
+    let state = city_state(city);
+    let rules: [(Checker, Rule); 3] = [
+        (Checker::Log, checkers::log),
+        (Checker::Folios, checkers::folios),
+        (Checker::Log, checkers::documents),
+    ];
+    let mut found = Vec::new();
+    for (checker, rule) in rules {
+        let mut verdict = Verdict::default();
+        rule(&state, &mut verdict);
+        found.extend(verdict.faults.into_iter().map(|fault| Violation {
+            checker,
+            what: format!("{}: {}", fault.rule, fault.what),
+        }));
     }
-    for state in city.docs.values() {
-        let changes = Document::load(&state.saved).map(|doc| doc.changes());
-        let changes = changes.unwrap_or_default();
-        let hashes: BTreeSet<Hash> = changes.iter().map(|made| made.hash).collect();
-        if by_doc.remove(&state.doc) != Some(hashes) {
-            blame(format!("{} is not what the log says", state.doc));
-        }
-    }
-    if !by_doc.is_empty() {
-        blame("the log speaks of documents that are not there".to_owned());
-    }
+    found
 }
 
-fn check_folios(city: &City, found: &mut Vec<Violation>) {
-    let folios = city.log.iter().filter_map(|logged| logged.row.folio);
-    let folios: Vec<u64> = folios.collect();
-    let petitions = city.docs.values();
-    let petitions = petitions.filter(|state| state.summary.doc_kind == DocKind::Petition);
-    let mut held: Vec<u64> = petitions.filter_map(|state| state.folio).collect();
-    held.sort_unstable();
-    let expected: Vec<u64> = (FIRST_FOLIO..).take(folios.len()).collect();
-    if folios != expected || held != expected {
-        found.push(Violation {
-            checker: Checker::Folios,
-            what: format!("folios {folios:?}"),
-        });
-    }
-}
-
-/// Every row came in an envelope of its device, signed, in one chain.
-fn check_chains(city: &City, found: &mut Vec<Violation>) {
-    let mut blame = |what: String| {
-        found.push(Violation {
-            checker: Checker::Cause,
-            what,
-        });
-    };
-    let mut last: Option<((manzana_engine::ids::DeviceId, u32), u64, Hash)> = None;
-    for ((device, incarnation, n), stored) in &city.envelopes {
-        let chain = (*device, *incarnation);
-        let (before, prev) = match last {
-            Some((other, n, hash)) if other == chain => (n, hash),
-            _ => (0, Hash([0; 32])),
+/// The relay's disk as the shared checkers read it.
+fn city_state(city: &City) -> CityState {
+    let log = city.log.iter().map(|logged| LogEntry {
+        seq: logged.row.seq,
+        doc: logged.row.doc,
+        device: logged.place.0,
+        incarnation: logged.place.1,
+        n: logged.place.2,
+        hash: logged.row.hash,
+        change: logged.row.change.to_vec(),
+        folio: logged.row.folio,
+    });
+    let docs = city.docs.values().map(|state| {
+        let kept = CityDoc {
+            saved: state.saved.to_vec(),
+            creation_seq: state.creation_seq,
+            folio: state.folio,
+            scopes: state.summary.scopes(),
         };
-        last = Some((chain, *n, stored.hash));
-        let key = city.devices.get(device).map(|record| record.key);
-        let opened = codec::decode::<Envelope>(&stored.bytes).ok();
-        let whole = opened.zip(key).is_some_and(|(envelope, key)| {
-            envelope.open(&key).is_ok()
-                && envelope.context.prev == prev
-                && envelope.hash() == stored.hash
-        });
-        if !whole || *n != before + 1 {
-            blame(format!("envelope {n} of {device} is not of its chain"));
+        (state.doc, kept)
+    });
+    let mut chains: BTreeMap<_, Vec<KeptEnvelope>> = BTreeMap::new();
+    for ((device, incarnation, _), stored) in &city.envelopes {
+        if let Ok(envelope) = codec::decode::<Envelope>(&stored.bytes) {
+            let answers = stored.answers.clone();
+            let chain = chains.entry((*device, *incarnation)).or_default();
+            chain.push(KeptEnvelope { envelope, answers });
         }
     }
-    for logged in &city.log {
-        let stored = city.envelopes.get(&logged.place);
-        let body = stored.and_then(|stored| {
-            let envelope: Envelope = codec::decode(&stored.bytes).ok()?;
-            envelope.peek().ok()
-        });
-        let holds = body.is_some_and(|body| {
-            let mut entries = body.groups.iter().flatten();
-            entries.any(|entry| entry.change.as_slice() == logged.row.change.as_ref())
-        });
-        if !holds {
-            blame(format!("row {} came in no envelope", logged.row.seq));
-        }
+    let devices = city.devices.values().map(|record| {
+        let author = Author {
+            key: record.key,
+            user: record.user,
+            desk: record.desk_seed.is_some(),
+        };
+        (record.id, author)
+    });
+    let digests = city.digests.iter();
+    CityState {
+        head: city.head.seq,
+        first_folio: FIRST_FOLIO,
+        next_folio: city.next_folio,
+        log: log.collect(),
+        docs: docs.collect(),
+        chains,
+        devices: devices.collect(),
+        digests: digests
+            .map(|(scope, set)| (scope.clone(), set.digest()))
+            .collect(),
     }
 }
 
