@@ -280,6 +280,22 @@ pub struct Committed {
     pub answers: BTreeMap<DeviceId, Vec<EnvelopeAnswer>>,
 }
 
+/// What a change does to the membership of a document in scopes: those before and after it, each in the
+/// order of scopes.
+pub fn moves(before: &[Scope], after: &[Scope]) -> Vec<(Scope, Move)> {
+    let all: BTreeSet<&Scope> = before.iter().chain(after).collect();
+    all.into_iter()
+        .map(|scope| {
+            let step = match (before.contains(scope), after.contains(scope)) {
+                (true, true) => Move::Stay,
+                (true, false) => Move::Leave,
+                _ => Move::Enter,
+            };
+            (scope.clone(), step)
+        })
+        .collect()
+}
+
 /// What is known of a change's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {

@@ -1,6 +1,6 @@
 //! `commit_batch` over the city in memory: the same rules as any backend's, and its refusals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use manzana_engine::ids::{DocId, Hash};
 use manzana_engine::summary::DocKind;
 use manzana_server::storage::{
     ChainHead, CommitBatch, Committed, DocState, EntryCommit, EnvelopeCommit, GroupCommit, LogRow,
-    Move, Result,
+    Result, moves,
 };
 
 use super::store::{City, Logged, Place, Stored, StoredPart};
@@ -299,19 +299,4 @@ impl Work<'_> {
             false => Err(Misuse("bytes of a document that has no entry").into()),
         }
     }
-}
-
-/// What becomes of each scope; sorted.
-fn moves(before: &[Scope], after: &[Scope]) -> Vec<(Scope, Move)> {
-    let all: BTreeSet<&Scope> = before.iter().chain(after).collect();
-    all.into_iter()
-        .map(|scope| {
-            let step = match (before.contains(scope), after.contains(scope)) {
-                (true, true) => Move::Stay,
-                (true, false) => Move::Leave,
-                _ => Move::Enter,
-            };
-            (scope.clone(), step)
-        })
-        .collect()
 }

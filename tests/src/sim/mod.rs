@@ -18,6 +18,7 @@ mod commit;
 mod dice;
 mod disk;
 pub mod faults;
+mod frames;
 mod gate;
 pub mod knobs;
 mod net;

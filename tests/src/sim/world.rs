@@ -18,7 +18,7 @@ use manzana_engine::replica::{
     Continuity, MemoryReplica, Meta, Replica, ReplicaError, ReplicaResult, ReplicaStore as _,
     Surroundings,
 };
-use manzana_engine::wire::{ByeCode, Down, Item, Up, decode_frame};
+use manzana_engine::wire::{ByeCode, Down, Up, decode_frame};
 use manzana_server::clock::{Clock as _, ManualClock};
 use manzana_server::desk::{ActRequest, Viewer};
 use manzana_server::relay::{
@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use super::check::{Checker, Violation};
 use super::dice::{Dice, RelayDice};
 use super::disk::{DiskError, SimStore};
+use super::frames;
 use super::gate::InlineGate;
 use super::knobs::Knobs;
 use super::net::Link;
@@ -503,7 +504,7 @@ impl World {
                 break;
             };
             if self.frames_aloud {
-                self.tell(|| format!("      ← {i}: {}", brief_up(&up)));
+                self.tell(|| format!("      ← {i}: {}", frames::brief_up(&up)));
             }
             if matches!(up, Up::Drift { .. } | Up::Reconcile { .. }) {
                 self.drifts += 1;
@@ -574,7 +575,7 @@ impl World {
             return;
         };
         if self.frames_aloud {
-            self.tell(|| format!("      → {i}: {}", brief(&frame)));
+            self.tell(|| format!("      → {i}: {}", frames::brief(&frame)));
         }
         match &frame {
             Down::Receipt { receipt } => self.note_receipt(i, receipt),
@@ -676,63 +677,5 @@ impl World {
         }
         let what = format!("the city is not quiet within {QUIET_WITHIN} rounds (cycle {cycle})");
         self.blame(Checker::Liveness, what);
-    }
-}
-
-/// A frame in a few words.
-fn brief(frame: &Down) -> String {
-    match frame {
-        Down::Welcome { seq, have, .. } => format!("welcome, head {seq}, have {have}"),
-        Down::Receipt { receipt } => {
-            let body: Option<manzana_engine::answer::ReceiptBody> =
-                codec::decode(&receipt.body).ok();
-            let answers = body.map_or(Vec::new(), |body| body.answers);
-            let told: Vec<String> = answers
-                .iter()
-                .map(|a| format!("{}/{} {:?}", a.incarnation, a.n, a.groups))
-                .collect();
-            format!("receipt {told:?}")
-        }
-        Down::Log { to, items } => {
-            let items: Vec<String> = items
-                .iter()
-                .map(|item| match item {
-                    Item::Change { seq, doc, .. } => format!("{seq} change {doc}"),
-                    Item::Own { seq, doc, .. } => format!("{seq} own {doc}"),
-                    Item::Enter { seq, doc } => format!("{seq} enter {}", doc.doc),
-                    Item::Leave { seq, doc } => format!("{seq} leave {doc}"),
-                    _ => "?".to_owned(),
-                })
-                .collect();
-            format!("log to {to} {items:?}")
-        }
-        Down::Pack { fill, done, .. } => format!("pack {fill:?} done {done}"),
-        Down::Digest { digest } => {
-            let body: Option<manzana_engine::digest::DigestBody> = codec::decode(&digest.body).ok();
-            body.map_or("digest?".to_owned(), |b| {
-                format!("digest {} at {}", b.scope, b.seq)
-            })
-        }
-        Down::Whole { id, doc } => format!("whole {id}: {}", doc.is_some()),
-        Down::Carried { hash, groups } => format!("carried {hash} {groups:?}"),
-        other => format!("{other:?}").chars().take(120).collect(),
-    }
-}
-
-fn brief_up(frame: &Up) -> String {
-    match frame {
-        Up::Push { body, .. } => {
-            let body: Option<manzana_engine::envelope::EnvelopeBody> = codec::decode(body).ok();
-            let n = body.map_or(0, |body| body.n);
-            format!("push {n}")
-        }
-        Up::Carry { envelope } => {
-            let envelope: Option<manzana_engine::envelope::Envelope> = codec::decode(envelope).ok();
-            envelope.map_or("carry?".to_owned(), |e| {
-                let n = e.peek().map_or(0, |body| body.n);
-                format!("carry {}/{n} {}", e.context.incarnation, e.hash())
-            })
-        }
-        other => format!("{other:?}").chars().take(120).collect(),
     }
 }

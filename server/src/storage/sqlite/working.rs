@@ -11,7 +11,7 @@ use manzana_engine::reconcile::Version;
 use manzana_engine::summary::{DocKind, Summary};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{DocState, DocWrite, Move, Result};
+use super::super::{DocState, DocWrite, Move, Result, moves};
 use super::convert::{
     Misuse, cbor, int, kind_code, listed_as, optional_uint, scope_key, status_code, to_cbor, uint,
 };
@@ -280,19 +280,4 @@ fn load(conn: &Connection, format: &FolioFormat, doc: &DocId) -> Result<Option<W
             summary,
         },
     ))
-}
-
-/// What becomes of each scope; both lists are sorted.
-fn moves(before: &[Scope], after: &[Scope]) -> Vec<(Scope, Move)> {
-    let all: std::collections::BTreeSet<&Scope> = before.iter().chain(after).collect();
-    all.into_iter()
-        .map(|scope| {
-            let step = match (before.contains(scope), after.contains(scope)) {
-                (true, true) => Move::Stay,
-                (true, false) => Move::Leave,
-                _ => Move::Enter,
-            };
-            (scope.clone(), step)
-        })
-        .collect()
 }
