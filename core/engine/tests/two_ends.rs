@@ -786,3 +786,36 @@ fn a_correction_that_says_nothing_new_is_told_so_and_done_again_it_stops_no_answ
     );
     assert_eq!(world.comments(o, doc), ["de C"]);
 }
+
+#[test]
+fn what_follows_an_envelope_that_a_twin_outran_is_offered_too_whoever_built_on_it() {
+    let mut world = World::new(43);
+    let (a, o) = (crew(&mut world, 10, LIGHTS), operator(&mut world));
+    let doc = world.capture(o, "Lámpara", LIGHTS).docs[0];
+    world.heal();
+    (0..2).for_each(|i| world.cut(i));
+    let store = world.replica(a).store().clone();
+    let twin = world.open(a, store, Continuity::Same);
+    world.capture(a, "de A", LIGHTS);
+    world.sync(a);
+    world.capture(twin, "de su gemelo", LIGHTS);
+    world.comment(twin, doc, "uno");
+    world.connect(twin);
+    while world.devices[twin].heard.is_empty() {
+        assert!(world.step(twin));
+    }
+    world.comment(twin, doc, "dos, sobre uno");
+    // The relay is told of the first envelope alone, and the session ends.
+    let first = world.replica(twin).next_up().unwrap().unwrap();
+    assert!(matches!(first, Up::Carry { .. }), "{first:?}");
+    while world.replica(twin).next_up().unwrap().is_some() {}
+    world.inject_up(twin, &first);
+    let told = |down: &Down| matches!(down, Down::Carried { .. });
+    while !world.devices[twin].heard.iter().any(told) {
+        assert!(world.step(twin));
+    }
+    world.cut(twin);
+    world.heal();
+    world.assert_all_whole();
+    assert_eq!(world.comments(o, doc), ["dos, sobre uno", "uno"]);
+}

@@ -47,6 +47,8 @@ pub(super) const FIRST_FOLIO: u64 = 1_455;
 const QUIET_WITHIN: u64 = 3_000;
 /// Rounds without a frame that count as quiet: longer than the relay's own periods.
 const QUIET: u64 = 12;
+/// Milliseconds between two times that everybody comes by: the longest pause of a phone, and more.
+const PAUSE_MS: i64 = 26 * 3_600_000;
 /// Times that everybody comes by until nothing changes any more.
 const CYCLES: usize = 12;
 
@@ -165,9 +167,9 @@ impl World {
             folio_width: 6,
         };
         let mut world = Self {
-            // A relay without room notes no place at which a phone stands, and may forget what the phone
-            // has not read: it is repaired, as one that was away too long.
-            orderly: knobs.is_orderly() && knobs.relay_full == 0,
+            // A relay without room notes no place at which a phone stands, and of twins it notes one: it
+            // may forget what the other has not read, which is repaired, as after a long absence.
+            orderly: knobs.is_orderly() && knobs.relay_full == 0 && !knobs.has_twins(),
             knobs,
             phones: Vec::new(),
             relay: None,
@@ -626,6 +628,8 @@ impl World {
         }
         let mut before = None;
         for cycle in 0..CYCLES {
+            // Nothing that waits longer each time waits longer than this.
+            self.clock.advance(PAUSE_MS);
             self.retry_desk().await;
             for i in 0..self.phones.len() {
                 self.connect(i).await;

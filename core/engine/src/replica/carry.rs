@@ -163,28 +163,16 @@ impl<S: ReplicaStore> Replica<S> {
 }
 
 impl<S: ReplicaStore> Staged<'_, S> {
-    /// A twin's envelope stands in the place of ours. So none of that chain from here on can follow:
-    /// all of it is closed first, so that nothing is built on it, then its intents are done again.
+    /// A twin's envelope stands in the place of ours: its intents are done again. What follows it in that
+    /// chain has the same fate, but stays open until it has been offered too: only so does the relay learn
+    /// that its changes will never come, and says so to whoever built on them.
     pub(super) fn taken_by_a_twin(&mut self, row: &EnvelopeRow, now: i64) -> ReplicaResult<(), S> {
-        let (device, incarnation, n) = key_of(row);
-        let rows = self
-            .store()
-            .envelopes_from(&device, incarnation, n, usize::MAX)
-            .map_err(ReplicaError::Store)?;
-        let mut dead = Vec::new();
-        for row in rows.into_iter().filter(|row| row.answers.is_none()) {
-            let groups = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
-            let groups = vec![Answer::Orphaned { by: TWIN }; groups.groups.len()];
-            self.note_answers(row.clone(), groups.clone());
-            dead.push((row, groups));
-        }
-        for (row, _) in &dead {
-            row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
-        }
-        for (row, groups) in &dead {
-            for (group, given) in groups.iter().enumerate() {
-                self.follow_up(row, group, given, now)?;
-            }
+        let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+        let groups = vec![Answer::Orphaned { by: TWIN }; body.groups.len()];
+        self.note_answers(row.clone(), groups.clone());
+        row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
+        for (group, given) in groups.iter().enumerate() {
+            self.follow_up(row, group, given, now)?;
         }
         Ok(())
     }
