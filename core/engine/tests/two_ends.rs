@@ -819,3 +819,63 @@ fn what_follows_an_envelope_that_a_twin_outran_is_offered_too_whoever_built_on_i
     world.assert_all_whole();
     assert_eq!(world.comments(o, doc), ["dos, sobre uno", "uno"]);
 }
+
+#[test]
+fn all_of_a_branch_comes_back_after_a_backup_that_nobody_noticed() {
+    let mut world = World::new(44);
+    let (a, o) = (crew(&mut world, 10, LIGHTS), operator(&mut world));
+    let backup = world.replica(a).store().clone();
+    world.capture(a, "antes", LIGHTS);
+    world.sync(a);
+    world.cut(a);
+    let restored = world.open(a, backup, Continuity::Same);
+    let device = world.devices.remove(restored);
+    world.devices[a] = device;
+    let doc = world.capture(a, "después", LIGHTS).docs[0];
+    world.comment(a, doc, "urge");
+    world.capture(a, "y otra", LIGHTS);
+    let lives = world.replica(a).meta().unwrap().incarnation;
+    world.sync(a);
+    let begun = world.replica(a).meta().unwrap().incarnation;
+    assert_ne!(begun, lives);
+    world.heal();
+    assert_eq!(
+        world.replica(a).meta().unwrap().incarnation,
+        begun,
+        "one new life is enough"
+    );
+    world.assert_all_whole();
+    let titles: Vec<String> = world
+        .relay
+        .docs
+        .values()
+        .map(|kept| kept.summary.title.clone())
+        .collect();
+    for title in ["antes", "después", "y otra"] {
+        assert!(titles.iter().any(|kept| kept == title), "{title}");
+    }
+    let comments = world.relay.docs.keys().map(|doc| world.comments(o, *doc));
+    assert_eq!(comments.flatten().collect::<Vec<_>>(), ["urge"]);
+}
+
+#[test]
+fn a_carried_petition_that_was_referred_elsewhere_meanwhile_is_not_kept() {
+    let mut world = World::new(45);
+    let (a, c) = (crew(&mut world, 10, LIGHTS), crew(&mut world, 11, LIGHTS));
+    let o = operator(&mut world);
+    let doc = world.capture(a, "Lámpara", LIGHTS).docs[0];
+    hand_over(&mut world, a, c);
+    assert!(world.row(c, doc).is_some(), "C sees what it carries");
+    world.sync(a);
+    world.sync(o);
+    world.act(o, &[doc], EventKind::Referred, |event| {
+        event.agency = Some(CatalogRef::new(WATER, "Agua"));
+    });
+    world.sync(o);
+    // C comes for the first time: the log has passed both places.
+    world.sync(c);
+    assert!(world.row(c, doc).is_none(), "it is not C's any more");
+    assert_eq!(repairs(&world, c), 0);
+    world.heal();
+    world.assert_all_whole();
+}

@@ -287,12 +287,12 @@ impl World {
             let docs: BTreeSet<DocId> = places.iter().map(|place| place.doc).collect();
             let is_title = text.starts_with("petición");
             let twice = docs.len() != places.len() || is_title && docs.len() > 1;
-            // Two stores that hold the same unsent work, whose place in the chain a third life took,
-            // both do it again: nothing tells the relay that it is the same.
+            // Two stores that hold the same unsent work both do it again when it is orphaned: nothing
+            // tells the relay that it is the same.
             let author = self.typed.get(text);
             let mut phones = self.phones.iter();
-            let many = phones.any(|phone| Some(&phone.user) == author && phone.lives > 1);
-            if twice && !many {
+            let twins = phones.any(|phone| Some(&phone.user) == author && phone.lives > 0);
+            if twice && !twins {
                 self.blame(Checker::Once, format!("«{text}» stands twice"));
             }
             for place in places {

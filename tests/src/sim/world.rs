@@ -632,6 +632,7 @@ impl World {
             self.clock.advance(PAUSE_MS);
             self.retry_desk().await;
             for i in 0..self.phones.len() {
+                self.hang_up(i);
                 self.connect(i).await;
                 self.until_quiet(cycle).await;
             }

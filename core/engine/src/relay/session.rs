@@ -422,10 +422,26 @@ impl Session {
     fn carry(&mut self, envelope: Envelope) -> Result<(Ask, Option<Down>), SessionError> {
         let n = envelope.peek().map_err(|_| SessionError::Malformed)?.n;
         let chain = (envelope.context.device, envelope.context.incarnation);
-        if chain == (self.device, self.incarnation) && n > self.chain.0 {
+        if chain != (self.device, self.incarnation) || n <= self.chain.0 {
+            return Ok((Ask::Carry(Box::new(envelope)), None));
+        }
+        if n == self.chain.0 + 1 && envelope.context.prev == self.chain.1 {
             return self.follow(envelope, n);
         }
-        Ok((Ask::Carry(Box::new(envelope)), None))
+        // Out of turn, or of a branch that a twin outran: the intake tells which, and buries those.
+        let gap = if n > self.chain.0 + 1 {
+            self.gap()
+        } else {
+            None
+        };
+        Ok((Ask::Carry(Box::new(envelope)), gap))
+    }
+
+    /// The chain has a gap: told once, until it is closed.
+    fn gap(&mut self) -> Option<Down> {
+        let (have, have_hash) = self.chain;
+        let first = !std::mem::replace(&mut self.gap_told, true);
+        first.then_some(Down::Gap { have, have_hash })
     }
 
     /// The next link of the chain, or a gap.
@@ -433,10 +449,7 @@ impl Session {
         let context = &envelope.context;
         let follows = n == self.chain.0 + 1 && context.prev == self.chain.1;
         if !follows || context.city != self.granted.city {
-            // The chain has a gap: told once, until it is closed.
-            let (have, have_hash) = self.chain;
-            let first = !std::mem::replace(&mut self.gap_told, true);
-            return Ok((Ask::Nothing, first.then_some(Down::Gap { have, have_hash })));
+            return Ok((Ask::Nothing, self.gap()));
         }
         envelope
             .open(&self.granted.device_key)

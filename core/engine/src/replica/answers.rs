@@ -45,6 +45,7 @@ impl<S: ReplicaStore> Replica<S> {
         if !self.session.offered.is_empty() && self.session.carried.is_empty() {
             self.load_carried()?;
         }
+        self.ask_for_missing()?;
         if seen >= self.session.acknowledged + ACKNOWLEDGE_EVERY {
             self.session.acknowledged = seen;
             self.session.queue.push(Up::Seen { answers: seen });
@@ -103,6 +104,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
             let gone = match self.doc(&entry.doc)? {
                 // The stream has passed this place: the document is not ours, or a fill brings it.
                 None => place <= self.meta.position.seq,
+                // The stream has passed this place and what came of the petition since: it is asked
+                // for as it is now, if it is ours at all.
+                Some(row) if row.accepted.is_none() && place <= self.meta.position.seq => {
+                    self.miss(entry.doc);
+                    true
+                }
                 // It left our scopes and stayed only for this answer.
                 Some(row) => row.accepted.is_some() && row.accepted_scopes.is_empty(),
             };

@@ -104,6 +104,7 @@ impl<S: ReplicaStore> Replica<S> {
         if self.session.carried.is_empty() {
             self.load_carried()?;
         }
+        self.ask_for_missing()?;
         Ok(Ok(()))
     }
 

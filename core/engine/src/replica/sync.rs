@@ -152,7 +152,7 @@ impl<S: ReplicaStore> Replica<S> {
                 }
                 self.welcome((epoch, seq), time, (have, have_hash), grant, nonce, around)
             }
-            Down::Gap { have, have_hash } => self.align(have, have_hash, around).map(Ok),
+            Down::Gap { have, have_hash } => self.gap(have, have_hash, around).map(Ok),
             Down::Receipt { receipt } => self.receipt(&receipt, around.now),
             Down::Log { to, items } => self.log(to, items),
             Down::Pack {
@@ -214,6 +214,20 @@ impl<S: ReplicaStore> Replica<S> {
         self.ask_for_broken()?;
         self.changes.push(Change::Status);
         Ok(Ok(()))
+    }
+
+    /// The relay speaks of the chain that the hello named. If another life began since, its end says
+    /// nothing of the new chain.
+    fn gap(
+        &mut self,
+        have: u64,
+        have_hash: Hash,
+        around: &mut Surroundings<'_>,
+    ) -> ReplicaResult<(), S> {
+        match self.meta()?.incarnation == self.session.spoken {
+            true => self.align(have, have_hash, around),
+            false => Ok(()),
+        }
     }
 
     /// Compares the relay's end of our chain with ours. If it is not a part of ours, the store was
