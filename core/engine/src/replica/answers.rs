@@ -104,11 +104,11 @@ impl<S: ReplicaStore> Staged<'_, S> {
             let gone = match self.doc(&entry.doc)? {
                 // The stream has passed this place: the document is not ours, or a fill brings it.
                 None => place <= self.meta.position.seq,
-                // The stream has passed this place and what came of the petition since: it is asked
-                // for as it is now, if it is ours at all.
+                // The stream has passed this place and what came of the petition since: it is shown, and
+                // asked for as it is now, if it is ours at all.
                 Some(row) if row.accepted.is_none() && place <= self.meta.position.seq => {
                     self.miss(entry.doc);
-                    true
+                    false
                 }
                 // It left our scopes and stayed only for this answer.
                 Some(row) => row.accepted.is_some() && row.accepted_scopes.is_empty(),
