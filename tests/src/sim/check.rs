@@ -271,14 +271,9 @@ impl World {
                 return relived
                     || state.is_some_and(|state| matches!(state, IntentState::Accepted { .. }));
             };
-            let rows = kept.list().unwrap_or_default();
-            let docs = rows.iter().map(|row| row.doc);
-            let docs = docs.chain(own.into_iter().flat_map(|row| row.docs));
-            let mut waiting = kept.to_correct().unwrap_or_default();
-            docs.for_each(|doc| waiting.extend(kept.open_intents_of(&doc).unwrap_or_default()));
-            waiting
-                .iter()
-                .any(|row| open(&row.state) && texts_of_intent(&row.intent).contains(text))
+            // Done again, it may stand under another id.
+            let mut all = kept.intents().into_iter();
+            all.any(|row| open(&row.state) && texts_of_intent(&row.intent).contains(text))
         })
     }
 

@@ -52,6 +52,11 @@ impl MemoryReplica {
         self.opened.get()
     }
 
+    /// Every intent kept, in the order in which they were first stored.
+    pub fn intents(&self) -> Vec<IntentRow> {
+        placed(&self.intents, |_| true)
+    }
+
     /// The receipts kept, oldest first.
     pub fn receipts(&self) -> &[SignedReceipt] {
         &self.receipts
