@@ -137,17 +137,6 @@ impl City {
         }
     }
 
-    /// The scopes of a document after its last change at or before a place; none before its creation.
-    pub fn scopes_at(&self, doc: &DocId, place: Seq) -> Vec<Scope> {
-        let upto = usize::try_from(place).map_or(self.log.len(), |p| p.min(self.log.len()));
-        let rows = self.log[..upto].iter().rev();
-        let last = rows.map(|logged| &logged.row).find(|row| row.doc == *doc);
-        last.map_or(Vec::new(), |row| {
-            let stays = row.moves.iter().filter(|(_, step)| *step != Move::Leave);
-            stays.map(|(scope, _)| scope.clone()).collect()
-        })
-    }
-
     fn answered(&self, place: &Place) -> Option<(Hash, Vec<Answer>)> {
         let stored = self.envelopes.get(place)?;
         Some((stored.hash, stored.answers.clone()))

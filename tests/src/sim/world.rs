@@ -147,7 +147,6 @@ pub(super) struct World {
     pub(super) frames_aloud: bool,
     trace: Hash,
     pub(super) frames: u64,
-    pub(super) drifts: u64,
 }
 
 impl World {
@@ -194,7 +193,6 @@ impl World {
             frames_aloud: false,
             trace: Hash([0; 32]),
             frames: 0,
-            drifts: 0,
         };
         let catalogs = r#"{"agencies":[{"id":1,"name":"Alumbrado"},{"id":2,"name":"Agua"}],
             "neighborhoods":[{"id":1,"name":"COL. CENTRO"}]}"#;
@@ -332,7 +330,7 @@ impl World {
             Ok(replica) => self.phones[i].replica = Some(replica),
             Err(error) => {
                 // It died at its first write, or found no room: it starts again another time.
-                let _: () = self.failed(i, &error);
+                self.failed(i, &error);
             }
         }
     }
@@ -509,7 +507,6 @@ impl World {
                 self.tell(|| format!("      ← {i}: {}", frames::brief_up(&up)));
             }
             if matches!(up, Up::Drift { .. } | Up::Reconcile { .. }) {
-                self.drifts += 1;
                 self.drifted(i);
             }
             let (
