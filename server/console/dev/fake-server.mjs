@@ -8,6 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { AGENCIES, NEIGHBORHOODS, SAMPLES, wholeCity } from './city.mjs';
 
 const DIST = fileURLToPath(new URL('../dist', import.meta.url));
 const POLICY =
@@ -15,16 +16,6 @@ const POLICY =
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
 
-const AGENCIES = ['Dirección de Alumbrado Publico', 'CMAS - Alcantarillado y Saneamiento', 'Maquinaria Pesada', 'Servicios Municipales', 'Dirección de Limpia Publica', 'Dirección de Obras Públicas'];
-const NEIGHBORHOODS = ['COL. IQUIISA', 'COL. PETROLERA', 'COL. ADOLFO LÓPEZ MATEOS', 'FRA. CIUDAD OLMECA', 'COL. CENTRO'];
-const SAMPLES = [
-  [30851, 'LAMPARA FUNDIDA', 0, 'FERNANDO DEL ROSARIO A. T.', 0, 'CHABACANO 7-N ENTRE ALAMO Y CLAVE', 'Redes Sociales'],
-  [30850, 'COLADERA TAPADA', 1, 'OSVALDO F.', 1, 'NUEVO LEON ENTRE MEXICO Y MICHOACAN', 'Vía Web'],
-  [30849, 'LUMINARIA FUNDIDA', 0, 'ROBERTO G. E.', 2, 'CUAUHTEMOC 594 ENTRE 18 DE MARZO Y JUAN DE LA BARRERA', 'Vía Jefes de Manzana'],
-  [30848, 'LAMPARA FUNDIDA', 0, 'GUADALUPE P. P.', 3, 'ENTRE BOULEVAR TEOCALLI Y JAGUAR', 'Redes Sociales'],
-  [30847, 'REHABILITACION DE CALLE', 2, 'ROBERTO G. E.', 2, 'CUAUHTEMOC ENTRE 18 DE MARZO Y JUAN DE LA BARRERA', 'Vía Jefes de Manzana'],
-  [30846, 'REPARACION DE CALLE', 3, 'SANDRA LUZ S. D.', 4, 'JUVENTINO ROSAS 1207 ENTRE MELCHOR OCAMPO Y INDEPENDENCIA', 'Vía Ventanilla'],
-];
 /** 26/10/2021 09:00 in Mexico City. */
 const FIRST_DAY = Date.UTC(2021, 9, 26, 14, 0);
 
@@ -32,14 +23,18 @@ const hex = (bytes) => randomBytes(bytes).toString('hex');
 const fold = (text) => (text ?? '').normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 export const idOf = (folio) => folio.toString(16).padStart(32, '0');
 
-function sample([folio, title, agency, petitioner, neighborhood, location, channel], seq) {
-  const created_at = FIRST_DAY + (folio - 30846) * 1_380_000;
+/** YYYY-MM-DD of the city. */
+const dayOf = (ms) => new Intl.DateTimeFormat('en-CA', { timeZone: 'America/Mexico_City', dateStyle: 'short' }).format(ms);
+/** Half up to two decimals, trailing zeros dropped. */
+const percent = (part, whole) => String(whole === 0 ? 0 : Math.round((part * 10_000) / whole) / 100);
+
+function sample([folio, title, agency, petitioner, neighborhood, location, channel, status = 'pending', created_at = FIRST_DAY + (folio - 30846) * 1_380_000], seq) {
   const author = channel.includes('Manzana') ? [petitioner, 'block_captain'] : ['Ventanilla 2', 'counter'];
   return {
     id: idOf(folio), folio: `SIAC-${String(folio).padStart(6, '0')}`, provisional: `K7M2${folio.toString(32).toUpperCase().padStart(4, '0')}`,
-    title, agency: AGENCIES[agency], agencies: [AGENCIES[agency]], petitioner,
+    title, agency: AGENCIES[agency], agencies: [AGENCIES[agency]], agency_ids: [agency + 1], petitioner,
     neighborhood: NEIGHBORHOODS[neighborhood], neighborhood_id: neighborhood + 1, location,
-    status: 'pending', unconfirmed: false, conflict: false, review: false, priority: 'normal', created_at, channel, comments: 0, seq, created_seq: folio,
+    status, unconfirmed: false, conflict: false, review: false, priority: 'normal', created_at, channel, comments: 0, seq, created_seq: folio,
     description: `Buenas tardes. ${title.toLowerCase()} desde hace dos semanas; por la noche no se puede pasar con seguridad. Piden que se atienda antes del fin de semana.`,
     kind: 'Solicitud de servicio', service: null, street: location.split(' ENTRE ')[0], cross1: null, cross2: null,
     position: { lat: 18.13447, lon: -94.45831, accuracy_m: 12 }, heads: [hex(32)], alternatives: [],
@@ -50,6 +45,27 @@ function sample([folio, title, agency, petitioner, neighborhood, location, chann
 function event(kind, at, by, role, rest = {}) {
   return { id: hex(8), kind, at, clamped: false, by, role, agency: null, reason: null, next_at: null, note: null, outcome: null, evidence: 0, ...rest };
 }
+
+const textOf = (p) => fold([p.folio, p.provisional, p.title, p.petitioner, p.neighborhood, p.location].join(' '));
+
+function search(petitions, q) {
+  const wanted = fold(q).split(/\s+/).filter(Boolean);
+  if (wanted.length === 0) return petitions;
+  return petitions.filter((p) => {
+    const text = textOf(p);
+    return wanted.every((word) => text.includes(word));
+  });
+}
+
+/** The words of the city that are one letter away from those asked for; null when there are none. */
+function correct(petitions, q) {
+  const known = new Set(petitions.flatMap((p) => textOf(p).split(/\s+/)));
+  const near = (word) => (known.has(word) ? word : [...known].find((other) => oneLetterOff(word, other)));
+  const words = fold(q).split(/\s+/).filter(Boolean).map(near);
+  return words.every(Boolean) ? words.join(' ') : null;
+}
+
+const oneLetterOff = (a, b) => a.length === b.length && a.length > 3 && [...a].filter((letter, at) => letter !== b[at]).length === 1;
 
 /** A city in memory; `act` is the small part of the fold the page's tests need. */
 class City {
@@ -71,16 +87,37 @@ class City {
     const acts = ['comment', ...(open ? ['refer', 'not_applicable'] : []), ...(role === 'supervisor' ? ['final_state'] : [])];
     return { ...petition, acts };
   }
-  list({ q, status, neighborhood, cursor, limit }) {
-    const wanted = fold(q).split(/\s+/).filter(Boolean);
-    const rows = [...this.petitions.values()]
-      .sort((a, b) => b.created_seq - a.created_seq)
-      .filter((p) => !cursor || p.created_seq < Number(cursor))
+  list({ q, status, neighborhood, agency, cursor, limit }) {
+    const sieved = [...this.petitions.values()]
       .filter((p) => !neighborhood || p.neighborhood_id === Number(neighborhood))
-      .filter((p) => !status || (status === 'conflict' ? p.conflict : status === 'done_unconfirmed' ? p.status === 'done' && p.unconfirmed : p.status === status))
-      .filter((p) => wanted.every((w) => fold([p.folio, p.provisional, p.title, p.petitioner, p.neighborhood, p.location, p.agency].join(' ')).includes(w)));
+      .filter((p) => !agency || p.agency_ids.includes(Number(agency)))
+      .filter((p) => !status || (status === 'conflict' ? p.conflict : status === 'done_unconfirmed' ? p.status === 'done' && p.unconfirmed : p.status === status));
+    const exact = search(sieved, q);
+    const corrected = exact.length === 0 && q ? correct(sieved, q) : null;
+    const found = (corrected ? search(sieved, corrected) : exact).sort((a, b) => b.created_seq - a.created_seq);
+    const rows = found.filter((p) => !cursor || p.created_seq < Number(cursor));
     const page = rows.slice(0, limit);
-    return { rows: page.map((p) => this.row(p)), next: rows.length > limit ? String(page.at(-1).created_seq) : null, seq: this.seq };
+    return { rows: page.map((p) => this.row(p)), next: rows.length > limit ? String(page.at(-1).created_seq) : null, seq: this.seq, total: found.length, corrected };
+  }
+  /** The report by agency: each petition counts for the first agency in charge, on the day it was recorded. */
+  report({ from = null, to = null }) {
+    const groups = { pending: 0, in_progress: 0, done: 0, not_applicable: 0 };
+    const counts = new Map();
+    for (const p of this.petitions.values()) {
+      const day = from || to ? dayOf(p.created_at) : '';
+      if ((from && day < from) || (to && day > to)) continue;
+      const row = counts.get(p.agency) ?? { ...groups };
+      row[p.status === 'referred' ? 'pending' : p.status] += 1;
+      counts.set(p.agency, row);
+    }
+    const whole = (row) => {
+      const total = Object.values(row).reduce((sum, n) => sum + n, 0);
+      return { total, ...row, percent: Object.fromEntries(Object.entries(row).map(([group, n]) => [group, percent(n, total)])) };
+    };
+    const sums = { ...groups };
+    for (const row of counts.values()) for (const group of Object.keys(groups)) sums[group] += row[group];
+    const rows = [...counts].map(([agency, row]) => ({ agency, ...whole(row) })).sort((a, b) => b.total - a.total);
+    return { from, to, rows, totals: whole(sums), seq: this.seq, made_at: Date.now() };
   }
   /** Someone changed a petition: a new head, a new position, and everybody hears. */
   change(id, edit) {
@@ -117,7 +154,7 @@ class City {
       if (body.act === 'comment') p.notes.push({ id: hex(8), at, by: user.name, role: user.role, text: body.text });
       if (body.act === 'refer') {
         const agency = AGENCIES[body.agency - 1];
-        Object.assign(p, { status: 'referred', agency, agencies: [agency] });
+        Object.assign(p, { status: 'referred', agency, agencies: [agency], agency_ids: [body.agency] });
         p.history.push(event('referred', ...by, { agency, note: body.text ?? null }));
       }
       if (body.act === 'not_applicable') this.close(p, event('not_applicable', ...by, { reason: body.reason }), seen);
@@ -170,7 +207,7 @@ export async function start({ port = 0, extra = [] } = {}) {
   const city = new City(extra);
   const sessions = new Map();
   const requests = [];
-  const control = { failLists: false };
+  const control = { failLists: false, failReports: false };
 
   async function api(request, response, url) {
     requests.push(`${request.method} ${url.pathname}${url.search}`);
@@ -199,8 +236,14 @@ export async function start({ port = 0, extra = [] } = {}) {
     }
     if (url.pathname === '/api/petitions') {
       if (control.failLists) return refuse(response, 503, 'busy', 'El centro está reiniciando. Espere un momento e intente otra vez.');
-      const { q = '', status, neighborhood, cursor, limit = 50 } = Object.fromEntries(url.searchParams);
-      return json(response, 200, city.list({ q, status, neighborhood, cursor, limit: Number(limit) }));
+      const { q = '', limit = 50, ...rest } = Object.fromEntries(url.searchParams);
+      return json(response, 200, city.list({ ...rest, q, limit: Number(limit) }));
+    }
+    if (url.pathname === '/api/reports/agencies') {
+      const range = Object.fromEntries(url.searchParams);
+      if (control.failReports) return refuse(response, 503, 'busy', 'El centro está reiniciando. Espere un momento e intente otra vez.');
+      if (range.to < '2018') return refuse(response, 422, 'invalid', 'Revise la fecha «a»: no es de este sistema.');
+      return json(response, 200, city.report(range));
     }
     if (url.pathname === '/api/events') {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
@@ -240,7 +283,7 @@ export async function start({ port = 0, extra = [] } = {}) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const fake = await start({ port: Number(process.env.PORT ?? 8787) });
+  const fake = await start({ port: Number(process.env.PORT ?? 8787), extra: wholeCity() });
   fake.city.crewDone(idOf(30848));
   console.log(`${fake.url}  (password: manzana; user "supervision" for the supervisor)`);
 }

@@ -65,7 +65,7 @@ async function live() {
 }
 
 async function folios() {
-  return page.locator('tbody tr').evaluateAll((rows) => rows.map((tr) => tr.dataset.folio));
+  return page.locator('tr[data-folio]').evaluateAll((rows) => rows.map((tr) => tr.dataset.folio));
 }
 
 /** Serious accessibility faults of what is on screen now. */

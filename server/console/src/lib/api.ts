@@ -3,7 +3,8 @@
  * written by the server, or null when there was no server to write one.
  */
 import type { Filters } from './filters';
-import type { ActRequest, Catalogs, Detail, ListAnswer, Session } from './wire';
+import type { Range } from './range';
+import type { ActRequest, AgencyReport, Catalogs, Detail, ListAnswer, Session } from './wire';
 
 /** Rows asked for at a time. */
 export const PAGE_SIZE = 50;
@@ -67,8 +68,16 @@ export class Api {
     if (filters.q) query.set('q', filters.q);
     if (filters.status) query.set('status', filters.status);
     if (filters.neighborhood !== null) query.set('neighborhood', String(filters.neighborhood));
+    if (filters.agency !== null) query.set('agency', String(filters.agency));
     if (cursor) query.set('cursor', cursor);
     return this.call('GET', `/api/petitions?${query}`);
+  }
+
+  agencyReport(range: Range): Promise<AgencyReport> {
+    const query = new URLSearchParams();
+    if (range.from) query.set('from', range.from);
+    if (range.to) query.set('to', range.to);
+    return this.call('GET', query.size > 0 ? `/api/reports/agencies?${query}` : '/api/reports/agencies');
   }
 
   petition(id: string): Promise<Detail> {

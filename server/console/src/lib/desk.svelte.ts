@@ -1,13 +1,18 @@
 /** The console as a whole: who sits here, what the address bar says, and the stream that feeds list and detail. */
 import { Api, ApiError } from './api';
-import { filtersFrom, NO_FILTERS, sameFilters, writeFilters, type Filters } from './filters';
+import { sameFilters, type Filters } from './filters';
 import { PetitionList } from './list.svelte';
 import { LiveStream, type NetworkState } from './live';
 import { OpenPetition } from './open.svelte';
+import { addressOf, LIST, placeFrom, type Place, type View } from './place';
 import { prefs } from './preferences.svelte';
+import { foundWords } from './prose';
+import { Report } from './report.svelte';
+import { SavedViews } from './views.svelte';
 import type { Catalogs, Row, Session } from './wire';
 
-export type View = 'petitions' | 'home';
+/** What lies over the desk: the keys, the palette, or the name of a saved view (null: of a new one). */
+export type Dialog = { kind: 'keys' } | { kind: 'palette' } | { kind: 'view'; name: string | null };
 
 /** Pause (ms) before arrivals are told to a screen reader: a burst is one sentence. */
 const ANNOUNCE_AFTER_MS = 1_500;
@@ -16,6 +21,8 @@ export class Desk {
   readonly api = new Api();
   readonly list = new PetitionList(this.api);
   readonly open = new OpenPetition(this.api);
+  readonly report = new Report(this.api);
+  readonly views = new SavedViews();
 
   session = $state.raw<Session | null>(null);
   /** Nothing is known until the relay has said whether there is a session. */
@@ -26,6 +33,7 @@ export class Desk {
   startError = $state.raw<unknown>(null);
   catalogs = $state.raw<Catalogs>({ neighborhoods: [], agencies: [] });
   view = $state<View>('petitions');
+  dialog = $state.raw<Dialog | null>(null);
   network = $state<NetworkState>('connecting');
   /** Last moment (ms) at which the stream was known to be live. */
   freshAt = $state(Date.now());
@@ -76,34 +84,26 @@ export class Desk {
 
   /** The address bar changed, by a link or by going back. */
   readAddress(): void {
-    const params = new URLSearchParams(location.search);
-    this.view = params.get('vista') === 'inicio' ? 'home' : 'petitions';
-    const id = params.get('peticion');
-    if (!id) this.open.close();
-    else if (id !== this.open.id) void this.open.open(id);
-    const filters = filtersFrom(params);
-    if (!sameFilters(filters, this.list.filters)) void this.loadAndListen(filters);
+    this.show(placeFrom(new URLSearchParams(location.search)));
   }
 
-  /** Goes to a list (or Inicio). Each typed letter replaces the address; each choice can be undone by "back". */
-  go(view: View, filters: Filters = NO_FILTERS, how: 'push' | 'replace' = 'push'): void {
-    this.writeAddress(view, filters, this.open.id, how);
-    this.view = view;
-    if (!sameFilters(filters, this.list.filters)) void this.loadAndListen(filters);
+  /** Goes to a place. Each typed letter replaces the address; each choice can be undone by "back". */
+  go(place: Place, how: 'push' | 'replace' = 'push'): void {
+    this.writeAddress(place, how);
+    this.show(place);
   }
 
+  /** Narrows or widens the list; the petition beside it stays open. */
   filter(change: Partial<Filters>, how: 'push' | 'replace' = 'push'): void {
-    this.go('petitions', { ...this.list.filters, ...change }, how);
+    this.go({ ...LIST, filters: { ...this.list.filters, ...change }, petition: this.open.id }, how);
   }
 
   openPetition(id: string): void {
-    this.writeAddress(this.view, this.list.filters, id, 'replace');
-    void this.open.open(id);
+    this.go({ ...LIST, filters: this.list.filters, petition: id }, 'replace');
   }
 
   closePetition(): void {
-    this.writeAddress(this.view, this.list.filters, null, 'replace');
-    this.open.close();
+    this.go({ ...LIST, filters: this.list.filters }, 'replace');
   }
 
   networkChanged(): void {
@@ -120,15 +120,22 @@ export class Desk {
     void this.resync();
   }
 
-  private writeAddress(view: View, filters: Filters, id: string | null, how: 'push' | 'replace'): void {
-    const params = new URLSearchParams();
-    if (view === 'home') params.set('vista', 'inicio');
-    writeFilters(filters, params);
-    if (id) params.set('peticion', id);
-    const query = params.toString();
-    const address = query ? `?${query}` : location.pathname;
-    if (how === 'push') history.pushState(null, '', address);
-    else history.replaceState(null, '', address);
+  private show(place: Place): void {
+    this.view = place.view;
+    this.showBeside(place);
+    if (place.view === 'petitions' && !sameFilters(place.filters, this.list.filters)) void this.find(place.filters);
+  }
+
+  /** All of a place but the list. */
+  private showBeside({ view, petition, range }: Place): void {
+    if (!petition) this.open.close();
+    else if (petition !== this.open.id) void this.open.open(petition);
+    if (view === 'agencies') void this.report.load(range);
+  }
+
+  private writeAddress(place: Place, how: 'push' | 'replace'): void {
+    if (how === 'push') history.pushState(null, '', addressOf(place));
+    else history.replaceState(null, '', addressOf(place));
   }
 
   private async enter(session: Session): Promise<void> {
@@ -136,12 +143,18 @@ export class Desk {
     this.lastUser = session.user.id;
     this.session = session;
     this.ended = false;
-    const params = new URLSearchParams(location.search);
-    this.view = params.get('vista') === 'inicio' ? 'home' : 'petitions';
-    const id = params.get('peticion');
-    if (id) void this.open.open(id);
+    this.views.load(session.user.id);
+    const place = placeFrom(new URLSearchParams(location.search));
+    this.view = place.view;
+    this.showBeside(place);
     void this.loadCatalogs();
-    await this.loadAndListen(filtersFrom(params));
+    await this.loadAndListen(place.filters);
+  }
+
+  /** Other filters: when their rows are here, a screen reader hears how many. */
+  private async find(filters: Filters): Promise<void> {
+    await this.loadAndListen(filters);
+    if (this.list.phase === 'ready' && this.list.filters === filters) this.say(foundWords(this.list.state, prefs.t));
   }
 
   private async loadCatalogs(): Promise<void> {
@@ -211,6 +224,8 @@ export class Desk {
     this.ended = ended;
     this.list.clear();
     this.open.close();
+    this.report.clear();
+    this.dialog = null;
     this.said = '';
   }
 }

@@ -1,4 +1,4 @@
-/** The three filters of the list, how they live in the page's address, and which live rows they let in. */
+/** The filters of the list, how they live in the page's address, and which live rows they let in. */
 import { finds } from './text';
 import { STATUS_FILTERS, type Row, type StatusFilter } from './wire';
 
@@ -6,15 +6,16 @@ export interface Filters {
   q: string;
   status: StatusFilter | null;
   neighborhood: number | null;
+  agency: number | null;
 }
 
-export const NO_FILTERS: Filters = { q: '', status: null, neighborhood: null };
+export const NO_FILTERS: Filters = { q: '', status: null, neighborhood: null, agency: null };
 
 /** Longest search kept (characters); the address bar is not a place for essays. */
 export const MAX_QUERY = 200;
 
 export function sameFilters(a: Filters, b: Filters): boolean {
-  return a.q === b.q && a.status === b.status && a.neighborhood === b.neighborhood;
+  return a.q === b.q && a.status === b.status && a.neighborhood === b.neighborhood && a.agency === b.agency;
 }
 
 export function hasFilters(filters: Filters): boolean {
@@ -24,18 +25,23 @@ export function hasFilters(filters: Filters): boolean {
 /** Whatever stands in an address gives valid filters: what is not understood is left out. */
 export function filtersFrom(params: URLSearchParams): Filters {
   const status = params.get('estado');
-  const neighborhood = Number(params.get('colonia') ?? NaN);
   return {
     q: (params.get('q') ?? '').slice(0, MAX_QUERY),
     status: STATUS_FILTERS.find((known) => known === status) ?? null,
-    neighborhood: Number.isSafeInteger(neighborhood) && neighborhood >= 0 ? neighborhood : null,
+    neighborhood: catalogId(params.get('colonia')),
+    agency: catalogId(params.get('dependencia')),
   };
+}
+
+function catalogId(written: string | null): number | null {
+  return written !== null && /^\d{1,15}$/.test(written) ? Number(written) : null;
 }
 
 export function writeFilters(filters: Filters, params: URLSearchParams): void {
   set(params, 'q', filters.q || null);
   set(params, 'estado', filters.status);
   set(params, 'colonia', filters.neighborhood === null ? null : String(filters.neighborhood));
+  set(params, 'dependencia', filters.agency === null ? null : String(filters.agency));
 }
 
 function set(params: URLSearchParams, name: string, value: string | null): void {
@@ -54,6 +60,7 @@ export function statusMatches(row: Row, wanted: StatusFilter): boolean {
 export function matches(row: Row, filters: Filters): boolean {
   if (filters.status && !statusMatches(row, filters.status)) return false;
   if (filters.neighborhood !== null && row.neighborhood_id !== filters.neighborhood) return false;
+  if (filters.agency !== null && !row.agency_ids.includes(filters.agency)) return false;
   return finds(filters.q, [
     row.folio,
     row.provisional,
@@ -61,7 +68,5 @@ export function matches(row: Row, filters: Filters): boolean {
     row.location,
     row.neighborhood,
     row.petitioner,
-    ...row.agencies,
-    row.agency,
   ]);
 }

@@ -71,7 +71,7 @@ export class PetitionList {
   }
 
   know(row: Row): void {
-    this.state = knownRow(this.state, row);
+    this.state = knownRow(this.state, row, this.filters);
   }
 
   /** Shows what waited; when more waited than was kept, the list is asked for again. */

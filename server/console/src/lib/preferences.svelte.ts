@@ -1,4 +1,5 @@
 /** What this person chose for this screen: language, theme, width of the detail, open or closed menu. */
+import { remember, remembered } from './storage';
 import { CATALOGS, type Catalog, type Locale } from './strings';
 
 export type Theme = 'light' | 'dark';
@@ -7,25 +8,6 @@ export type Theme = 'light' | 'dark';
 export const PANE_MIN = 360;
 export const PANE_MAX = 760;
 const PANE_DEFAULT = 424;
-
-const PREFIX = 'manzana.';
-
-/** Storage may be switched off in a browser; a choice then lasts as long as the page. */
-function remembered(name: string): string | null {
-  try {
-    return localStorage.getItem(PREFIX + name);
-  } catch {
-    return null;
-  }
-}
-
-function remember(name: string, value: string): void {
-  try {
-    localStorage.setItem(PREFIX + name, value);
-  } catch {
-    // Nothing depends on it.
-  }
-}
 
 function firstTheme(): Theme {
   const chosen = remembered('theme');
@@ -69,10 +51,13 @@ class Preferences {
     remember('pane', String(this.pane));
   }
 
-  /** Writes language and theme on the document, where styles and screen readers look for them. */
+  /** Writes language and theme on the document, where styles, paper and screen readers look for them. */
   apply(): void {
-    document.documentElement.lang = this.locale;
-    document.documentElement.dataset['theme'] = this.theme;
+    const root = document.documentElement;
+    root.lang = this.locale;
+    root.dataset['theme'] = this.theme;
+    root.style.setProperty('--page-word', JSON.stringify(this.t.report.page));
+    root.style.setProperty('--page-of-word', JSON.stringify(this.t.report.pageOf));
   }
 }
 

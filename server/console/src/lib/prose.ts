@@ -1,6 +1,8 @@
 /** Events and conflicts told in words: which sentence of the catalog says what happened. */
 import { ApiError } from './api';
 import { dateTime } from './dates';
+import { dayWords, type Range } from './range';
+import type { ListState } from './rows';
 import type { Catalog } from './strings';
 import type { Outcome, PetitionEvent } from './wire';
 
@@ -37,4 +39,22 @@ export function errorWords(error: unknown, t: Catalog): string {
     if (error.status === 0) return t.errors.unreachable;
   }
   return t.errors.unknown;
+}
+
+/** "29,397 peticiones" */
+export function countWords({ rows, next, total }: ListState, t: Catalog): string {
+  return total === null ? t.list.shown(rows.length, next !== null) : t.list.total(total);
+}
+
+/** What a reader hears of a list that was asked for: how many, and of which words if not of those typed. */
+export function foundWords(state: ListState, t: Catalog): string {
+  const count = countWords(state, t);
+  return state.corrected === null ? count : `${t.list.corrected(state.corrected)}: ${count}`;
+}
+
+/** "Del 01/01/2018 al 26/10/2021" */
+export function rangeWords({ from, to }: Range, t: Catalog): string {
+  if (from && to) return t.report.between(dayWords(from), dayWords(to));
+  if (from) return t.report.since(dayWords(from));
+  return to ? t.report.until(dayWords(to)) : t.report.allDays;
 }

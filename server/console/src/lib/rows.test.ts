@@ -5,7 +5,7 @@ import { firstPage, furtherPage, knownRow, liveRow, showWaiting, WAITING_LIMIT, 
 import { sampleRow } from './samples';
 
 const page = (folios: number[], next: string | null = null): ListState =>
-  firstPage({ rows: folios.map((folio) => sampleRow(folio)), next, seq: 10 });
+  firstPage({ rows: folios.map((folio) => sampleRow(folio)), next, seq: 10, total: null, corrected: null });
 const folios = (rows: { folio: string | null }[]): (string | null)[] =>
   rows.map((row) => row.folio?.slice(-2) ?? null);
 
@@ -82,13 +82,45 @@ describe('a new petition', () => {
 
 test('a further page does not double rows that are already here or wait', () => {
   let list = liveRow(page([9, 8], 'c'), sampleRow(10, { seq: 11 }), NO_FILTERS, false);
-  list = furtherPage(list, { rows: [sampleRow(10), sampleRow(8), sampleRow(7)], next: null, seq: 12 });
+  list = furtherPage(list, { rows: [sampleRow(10), sampleRow(8), sampleRow(7)], next: null, seq: 12, total: null, corrected: null });
   expect(folios(list.rows)).toEqual(['09', '08', '10', '07']);
   expect(list.waiting).toEqual([]);
 });
 
 test('the answer to an act replaces its row without a glow', () => {
-  const list = knownRow(page([1]), sampleRow(1, { status: 'referred', seq: 11 }));
+  const list = knownRow(page([1]), sampleRow(1, { status: 'referred', seq: 11 }), NO_FILTERS);
   expect(list.rows[0]?.status).toBe('referred');
   expect(list.glow).toEqual({});
+});
+
+describe('the total', () => {
+  const pending = { ...NO_FILTERS, status: 'pending' as const };
+  const counted = (total: number | null): ListState => ({ ...page([2, 1]), total });
+
+  test('grows with a new petition, shown or waiting', () => {
+    const shown = liveRow(counted(29_397), sampleRow(3, { seq: 11 }), NO_FILTERS, true);
+    expect(liveRow(shown, sampleRow(4, { seq: 12 }), NO_FILTERS, false).total).toBe(29_399);
+  });
+
+  test('shrinks with a row that leaves the filter, and grows when it is back', () => {
+    const left = liveRow(counted(2), sampleRow(2, { status: 'done', seq: 11 }), pending, true);
+    expect(left.total).toBe(1);
+    expect(liveRow(left, sampleRow(2, { seq: 12 }), pending, true).total).toBe(2);
+  });
+
+  test('shrinks with a waiting row that leaves the filter', () => {
+    const waits = liveRow(counted(2), sampleRow(3, { seq: 11 }), pending, false);
+    expect(liveRow(waits, sampleRow(3, { status: 'done', seq: 12 }), pending, false).total).toBe(2);
+  });
+
+  test('that the relay did not say stays unsaid', () => {
+    expect(liveRow(counted(null), sampleRow(3, { seq: 11 }), NO_FILTERS, true).total).toBeNull();
+  });
+});
+
+test('where the relay corrected the words, live rows are let in by the corrected ones', () => {
+  const typed = { ...NO_FILTERS, q: 'lanpara' };
+  const corrected = { ...page([1]), corrected: 'lampara' };
+  expect(folios(liveRow(corrected, sampleRow(2, { seq: 11 }), typed, true).rows)).toEqual(['02', '01']);
+  expect(folios(liveRow(page([1]), sampleRow(2, { seq: 11 }), typed, true).rows)).toEqual(['01']);
 });

@@ -21,11 +21,24 @@ export interface ListState {
   next: string | null;
   /** The city's position this list reflects. */
   seq: number;
+  /** How many match in all, kept up as rows come and change; null when the relay did not say. */
+  total: number | null;
+  /** The words the relay really looked for, when those typed were found nowhere. */
+  corrected: string | null;
   /** How many times each row was changed by the stream: the screen glows once for each. */
   glow: Record<string, number>;
 }
 
-export const EMPTY_LIST: ListState = { rows: [], waiting: [], overflow: false, next: null, seq: 0, glow: {} };
+export const EMPTY_LIST: ListState = {
+  rows: [],
+  waiting: [],
+  overflow: false,
+  next: null,
+  seq: 0,
+  total: null,
+  corrected: null,
+  glow: {},
+};
 
 /** Creation order as a reader sees it: the folio's number; a petition still without one is the newest. */
 export function creationOrder(row: Row): number {
@@ -34,7 +47,8 @@ export function creationOrder(row: Row): number {
 }
 
 export function firstPage(answer: ListAnswer): ListState {
-  return { ...EMPTY_LIST, rows: answer.rows, next: answer.next, seq: answer.seq };
+  const { rows, next, seq, total, corrected } = answer;
+  return { ...EMPTY_LIST, rows, next, seq, total, corrected };
 }
 
 /** Adds a further page; rows already here (they moved, or came live) are not doubled. */
@@ -56,21 +70,22 @@ export function furtherPage(state: ListState, answer: ListAnswer): ListState {
  * @param own the change is this person's own act: it does not glow.
  */
 export function liveRow(state: ListState, row: Row, filters: Filters, calm: boolean, own = false): ListState {
-  const seq = Math.max(state.seq, row.seq);
+  const moved = { ...state, seq: Math.max(state.seq, row.seq) };
   const at = state.rows.findIndex((known) => known.id === row.id);
-  if (at >= 0) return changed({ ...state, seq }, at, row, own);
+  if (at >= 0) return changed(moved, at, row, filters, own);
   const waits = state.waiting.findIndex((known) => known.id === row.id);
-  if (waits >= 0) return changedWaiting({ ...state, seq }, waits, row, filters);
-  if (!matches(row, filters) || isBelow(state, row)) return { ...state, seq };
+  if (waits >= 0) return changedWaiting(moved, waits, row, filters);
+  if (!wanted(state, row, filters) || isBelow(state, row)) return moved;
+  const more = counted(moved, 1);
   return calm && state.waiting.length === 0
-    ? glowing({ ...state, seq, rows: inOrder([row], state.rows) }, row.id)
-    : held({ ...state, seq }, row);
+    ? glowing({ ...more, rows: inOrder([row], state.rows) }, row.id)
+    : held(more, row);
 }
 
 /** The row of an answer the page itself asked for; it replaces, and never glows. */
-export function knownRow(state: ListState, row: Row): ListState {
+export function knownRow(state: ListState, row: Row, filters: Filters): ListState {
   const at = state.rows.findIndex((known) => known.id === row.id);
-  return at < 0 ? state : changed(state, at, row, true);
+  return at < 0 ? state : changed(state, at, row, filters, true);
 }
 
 /** "3 nuevas" was pressed, or the reader went away. */
@@ -79,17 +94,27 @@ export function showWaiting(state: ListState): ListState {
   return state.waiting.reduce((list, row) => glowing(list, row.id), shown);
 }
 
-function changed(state: ListState, at: number, row: Row, own: boolean): ListState {
+function changed(state: ListState, at: number, row: Row, filters: Filters, own: boolean): ListState {
   const before = state.rows[at];
   // A reconnect repeats rows, and an answer may overtake the stream: only what is newer counts.
   if (!before || row.seq <= before.seq) return state;
-  const rows = state.rows.with(at, row);
-  return own ? { ...state, rows } : glowing({ ...state, rows }, row.id);
+  const more = Number(wanted(state, row, filters)) - Number(wanted(state, before, filters));
+  const after = counted({ ...state, rows: state.rows.with(at, row) }, more);
+  return own ? after : glowing(after, row.id);
 }
 
 function changedWaiting(state: ListState, at: number, row: Row, filters: Filters): ListState {
-  if (!matches(row, filters)) return { ...state, waiting: state.waiting.toSpliced(at, 1) };
-  return { ...state, waiting: state.waiting.with(at, row) };
+  if (wanted(state, row, filters)) return { ...state, waiting: state.waiting.with(at, row) };
+  return counted({ ...state, waiting: state.waiting.toSpliced(at, 1) }, -1);
+}
+
+/** Whether the list as it was asked for holds this row: by the corrected words where the relay had to correct. */
+function wanted(state: ListState, row: Row, filters: Filters): boolean {
+  return matches(row, state.corrected === null ? filters : { ...filters, q: state.corrected });
+}
+
+function counted(state: ListState, more: number): ListState {
+  return state.total === null ? state : { ...state, total: state.total + more };
 }
 
 /** Older than the last row shown while further pages exist: it will come with its page. */

@@ -10,6 +10,7 @@ export function sampleRow(folio: number | null, rest: Partial<Row> = {}): Row {
     title: 'LAMPARA FUNDIDA',
     agency: 'Dirección de Alumbrado Publico',
     agencies: ['Dirección de Alumbrado Publico'],
+    agency_ids: [1],
     petitioner: 'ROBERTO G. E.',
     neighborhood: 'COL. ADOLFO LÓPEZ MATEOS',
     neighborhood_id: 3,

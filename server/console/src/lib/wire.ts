@@ -47,6 +47,8 @@ export interface Row {
   agency: string | null;
   /** More than one while concurrent referrals wait for a choice. */
   agencies: string[];
+  /** Their ids in the catalog, in the same order. */
+  agency_ids: number[];
   petitioner: string | null;
   neighborhood: string | null;
   neighborhood_id: number | null;
@@ -130,6 +132,36 @@ export interface ListAnswer {
   rows: Row[];
   next: string | null;
   seq: number;
+  /** How many match in all, when the relay can tell cheaply. */
+  total: number | null;
+  /** The words really looked for, when those typed were found nowhere. */
+  corrected: string | null;
+}
+
+/** The report's groups of states, in the order the city prints them. */
+export const REPORT_GROUPS = ['pending', 'in_progress', 'done', 'not_applicable'] as const;
+export type ReportGroup = (typeof REPORT_GROUPS)[number];
+
+export interface ReportCounts extends Record<ReportGroup, number> {
+  total: number;
+  /** Of the row's total, rounded and written by the relay: "19.5", "0", "100". */
+  percent: Record<ReportGroup, string>;
+}
+
+export interface AgencyRow extends ReportCounts {
+  /** Null: no agency is in charge. */
+  agency: string | null;
+}
+
+export interface AgencyReport {
+  /** First and last day counted (YYYY-MM-DD of the city), both included; null: without bound. */
+  from: string | null;
+  to: string | null;
+  rows: AgencyRow[];
+  totals: ReportCounts;
+  /** The city's position these numbers reflect. */
+  seq: number;
+  made_at: number;
 }
 
 export interface ActRequest {
