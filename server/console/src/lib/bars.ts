@@ -6,7 +6,7 @@ export type Measure = 'total' | ReportGroup;
 export interface Bar {
   agency: string | null;
   value: number;
-  /** Length in hundredths of the longest. */
+  /** Part of the longest, at most 1. */
   length: number;
 }
 
@@ -16,5 +16,5 @@ export function barsOf(report: AgencyReport, measure: Measure): Bar[] {
   const longest = Math.max(...bars.map(({ value }) => value));
   return bars
     .sort((a, b) => b.value - a.value)
-    .map((bar) => ({ ...bar, length: (100 * bar.value) / longest }));
+    .map((bar) => ({ ...bar, length: bar.value / longest }));
 }

@@ -1,7 +1,8 @@
 /** Which rows of a long list stand in the document. */
 import { describe, expect, test } from 'vitest';
-import { HEAD_HEIGHT, MARGIN_ROWS, ROW_HEIGHT, scrollTo, windowOf, type Window } from './window';
+import { MARGIN_ROWS, ROW_HEIGHT, scrollTo, windowOf, type Window } from './window';
 
+const HEAD = 47;
 const HEIGHT = 10 * ROW_HEIGHT;
 const indexes = (window: Window): number[] => window.rows.map(({ index }) => index);
 /** Rows placed, and rows that only their height stands for: together always the whole list. */
@@ -61,15 +62,15 @@ describe('scrolling to a row', () => {
   const sight = { top: 100 * ROW_HEIGHT, height: HEIGHT };
 
   test('that is in sight moves nothing', () => {
-    expect(scrollTo(sight, 104)).toBe(sight.top);
+    expect(scrollTo(sight, HEAD, 104)).toBe(sight.top);
   });
 
   test('above brings it right below the head, below brings it whole to the edge', () => {
-    expect(scrollTo(sight, 40)).toBe(40 * ROW_HEIGHT);
-    expect(scrollTo(sight, 200)).toBe(201 * ROW_HEIGHT + HEAD_HEIGHT - HEIGHT);
+    expect(scrollTo(sight, HEAD, 40)).toBe(40 * ROW_HEIGHT);
+    expect(scrollTo(sight, HEAD, 200)).toBe(201 * ROW_HEIGHT + HEAD - HEIGHT);
   });
 
   test('never goes above the list', () => {
-    expect(scrollTo({ top: 0, height: HEIGHT }, 0)).toBe(0);
+    expect(scrollTo({ top: 0, height: HEIGHT }, HEAD, 0)).toBe(0);
   });
 });

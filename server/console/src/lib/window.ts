@@ -6,15 +6,13 @@
 
 /** Height (CSS pixels) of every row: two lines of text. */
 export const ROW_HEIGHT = 55;
-/** Height (CSS pixels) of the table's head, which stays at the top of the scroller. */
-export const HEAD_HEIGHT = 31;
 /** Rows kept above and below what is in sight, so that a flick or a Tab meets rows and not a blank. */
 export const MARGIN_ROWS = 12;
 
 export interface Sight {
   /** How far the list is scrolled (CSS pixels). */
   top: number;
-  /** Height of what is seen (CSS pixels). */
+  /** Height of what is seen (CSS pixels), the table's head included. */
   height: number;
 }
 
@@ -41,10 +39,13 @@ export function windowOf({ top, height }: Sight, count: number, pinned = -1): Wi
   return { rows, rest: count - 1 - (indexes.at(-1) ?? -1) };
 }
 
-/** How far to scroll so that a row is whole in sight, below the head; where it is already, nothing moves. */
-export function scrollTo({ top, height }: Sight, index: number): number {
+/**
+ * How far to scroll so that a row is whole in sight, below the head; where it is already, nothing moves.
+ * @param head height (CSS pixels) of the table's head, which stays at the top of what is seen.
+ */
+export function scrollTo({ top, height }: Sight, head: number, index: number): number {
   const above = index * ROW_HEIGHT;
-  const below = above + ROW_HEIGHT + HEAD_HEIGHT - height;
+  const below = above + ROW_HEIGHT + head - height;
   return Math.max(0, Math.min(above, Math.max(top, below)));
 }
 

@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { isStale, missing, newDraft, switchAct, toRequest } from './acts';
 import { ApiError } from './api';
 import { dateTime, day } from './dates';
-import { errorWords, eventWords, sideWords } from './prose';
+import { errorWords, eventWords, foundWords, sideWords } from './prose';
+import { EMPTY_LIST } from './rows';
+import { sampleRow } from './samples';
 import { faceOf } from './status';
 import { CATALOGS } from './strings';
 import type { PetitionEvent } from './wire';
@@ -77,6 +79,23 @@ test('an error is the sentence of the server, or ours when there was none', () =
   expect(errorWords(new ApiError(422, 'refused', 'No se puede.'), t)).toBe('No se puede.');
   expect(errorWords(new ApiError(0, 'unreachable', null), t)).toBe(t.errors.unreachable);
   expect(errorWords(new ApiError(502, 'unknown', null), t)).toBe(t.errors.unknown);
+});
+
+describe('a list', () => {
+  const list = { ...EMPTY_LIST, rows: [sampleRow(1)], next: 'more' };
+  test.each([
+    [{ ...list, total: 29_397 }, '29,397 peticiones'],
+    [list, 'Se muestran las 1 más nuevas'],
+    [{ ...list, next: null }, '1 petición'],
+    [{ ...list, total: 12, corrected: 'lampara' }, 'Se muestran resultados de «lampara»: 12 peticiones'],
+  ])('is told in words', (state, words) => {
+    expect(foundWords(state, t)).toBe(words);
+  });
+});
+
+test('both languages have every key help, and the same keys', () => {
+  const keys = Object.values(CATALOGS).map((catalog) => catalog.home.keyHelp.map(([key]) => key));
+  expect(keys[0]).toEqual(keys[1]);
 });
 
 describe('an act', () => {
