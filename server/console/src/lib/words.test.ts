@@ -82,11 +82,11 @@ test('an error is the sentence of the server, or ours when there was none', () =
 });
 
 describe('a list', () => {
-  const list = { ...EMPTY_LIST, rows: [sampleRow(1)], next: 'more' };
+  const list = { ...EMPTY_LIST, rows: Array.from({ length: 50 }, (_, n) => sampleRow(n)), next: 'more' };
   test.each([
     [{ ...list, total: 29_397 }, '29,397 peticiones'],
-    [list, 'Se muestran las 1 más nuevas'],
-    [{ ...list, next: null }, '1 petición'],
+    [list, 'Se muestran las 50 más nuevas'],
+    [{ ...list, rows: [sampleRow(1)], next: null }, '1 petición'],
     [{ ...list, total: 12, corrected: 'lampara' }, 'Se muestran resultados de «lampara»: 12 peticiones'],
   ])('is told in words', (state, words) => {
     expect(foundWords(state, t)).toBe(words);
