@@ -257,12 +257,27 @@ test('a cut connection is told, mends itself and misses nothing', async () => {
   assert.equal(lists(), 1);
 });
 
-test('a resync loads the list anew; a list that fails says so and comes back', async () => {
+test('a resync loads the list anew; one that fails keeps the rows, says so, and comes back by itself', async () => {
   await signIn();
   await live();
   fake.control.failLists = true;
   fake.city.resync();
+  await says(id('list-stale'), 'se muestra lo último que llegó');
+  await says(id('network'), 'Reconectando');
+  assert.equal((await folios()).length, SIX.length);
+  fake.control.failLists = false;
+  await id('list-stale').waitFor({ state: 'detached' });
+  await live();
+});
+
+test('a list that cannot be had says what happened and what is safe, and can be asked for', async () => {
+  await signIn();
+  await live();
+  fake.control.failLists = true;
+  await id('filter-status').selectOption('pending');
   await page.getByText('El centro está reiniciando').waitFor();
+  await page.getByText('Las peticiones están a salvo en el centro').waitFor();
+  assert.equal(await page.locator('tr[data-folio]').count(), 0);
   fake.control.failLists = false;
   await page.getByRole('button', { name: 'Intentar otra vez' }).click();
   await row(30851).waitFor();
@@ -429,10 +444,18 @@ test('? shows the keys and Esc gives the focus back; the palette switches the th
   await id('keys').waitFor({ state: 'detached' });
   assert.equal(await focusedFolio(), 'SIAC-030851');
   await page.keyboard.press('Control+k');
+  await page.keyboard.type('30847');
+  await page.keyboard.press('Enter');
+  await row(30851).waitFor({ state: 'detached' });
+  assert.deepEqual(await folios(), ['SIAC-030847']);
+  await page.goBack();
+  await row(30851).waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('Control+k');
   await page.keyboard.type('oscuro');
   await page.keyboard.press('Enter');
   await page.locator('html[data-theme="dark"]').waitFor();
-  assert.equal(await focusedFolio(), 'SIAC-030851');
+  assert.equal(await focusedFolio(), 'SIAC-030850');
 });
 
 /** The report's row of an agency, as its cells read. */

@@ -1,4 +1,4 @@
-/** What the palette offers: every place, list, view and switch, found by any of its words. */
+/** What the palette offers: every place, list, view and switch, found by any of its words; and the search of petitions. */
 import type { Desk } from './desk.svelte';
 import { NO_FILTERS, type Filters } from './filters';
 import { AGENCIES, HOME, LIST, type Place } from './place';
@@ -15,7 +15,6 @@ export interface Command {
 
 /** The switches of the screen, which the palette does not own. */
 export interface Switches {
-  search: () => void;
   theme: () => void;
   language: () => void;
   dark: boolean;
@@ -32,7 +31,6 @@ export function commandsOf(desk: Desk, role: Role, switches: Switches, t: Catalo
     place(t.palette.place, t.screen.agencies, AGENCIES),
     ...desk.views.all.map(({ name, filters }) => place(t.palette.view, name, list(filters))),
     ...STATUS_FILTERS.map((status) => place(t.palette.list, t.face[status], list({ status }))),
-    action(t.palette.search, switches.search),
     action(switches.dark ? t.bar.toLight : t.bar.toDark, switches.theme),
     action(t.bar.languageLabel, switches.language),
     action(t.keys.title, () => (desk.dialog = { kind: 'keys' })),
@@ -40,6 +38,14 @@ export function commandsOf(desk: Desk, role: Role, switches: Switches, t: Catalo
   ];
 }
 
-export function commandsFor(query: string, commands: Command[]): Command[] {
-  return commands.filter(({ kind, name }) => finds(query, [kind, name]));
+/** The commands that a query names, and last of all the petitions it may mean. */
+export function commandsFor(query: string, commands: Command[], search: Command): Command[] {
+  const named = commands.filter(({ kind, name }) => finds(query, [kind, name]));
+  return query.trim() ? [...named, search] : named;
+}
+
+export function searchCommand(desk: Desk, query: string, t: Catalog): Command {
+  const q = query.trim();
+  const run = (): void => desk.go({ ...LIST, filters: { ...NO_FILTERS, q } });
+  return { kind: t.palette.list, name: t.palette.search(q), run };
 }

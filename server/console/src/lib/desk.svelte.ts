@@ -2,7 +2,7 @@
 import { Api, ApiError } from './api';
 import { sameFilters, type Filters } from './filters';
 import { PetitionList } from './list.svelte';
-import { LiveStream, type NetworkState } from './live';
+import { LiveStream, RETRY_MAX_MS, RETRY_MIN_MS, type NetworkState } from './live';
 import { OpenPetition } from './open.svelte';
 import { addressOf, LIST, placeFrom, type Place, type View } from './place';
 import { prefs } from './preferences.svelte';
@@ -42,6 +42,9 @@ export class Desk {
 
   private arrivals = 0;
   private announcing: ReturnType<typeof setTimeout> | undefined;
+  /** The list is asked for again after this pause (ms), for without a list there is no stream to come back by itself. */
+  private pause = RETRY_MIN_MS;
+  private again: ReturnType<typeof setTimeout> | undefined;
   private lastUser: number | null = null;
   private readonly stream = new LiveStream({
     row: (row) => this.received(row),
@@ -166,9 +169,21 @@ export class Desk {
   }
 
   private async loadAndListen(filters: Filters): Promise<void> {
+    clearTimeout(this.again);
     const seq = await this.list.load(filters);
+    if (!this.session || this.stream.isOpen) return;
     // A load may have been overtaken by another filter: whichever answers first opens the stream.
-    if (this.session && seq !== null && !this.stream.isOpen) this.stream.open(seq);
+    if (seq !== null) {
+      this.pause = RETRY_MIN_MS;
+      this.stream.open(seq);
+    } else if (this.list.phase === 'failed') this.tryLater();
+  }
+
+  private tryLater(): void {
+    this.networkIs(navigator.onLine ? 'reconnecting' : 'offline');
+    clearTimeout(this.again);
+    this.again = setTimeout(() => void this.loadAndListen(this.list.filters), this.pause);
+    this.pause = Math.min(this.pause * 2, RETRY_MAX_MS);
   }
 
   private async resync(): Promise<void> {
@@ -220,6 +235,7 @@ export class Desk {
   /** Back to the sign-in. Half-typed forms stay in memory for the same person. */
   private leave(ended: boolean): void {
     this.stream.close();
+    clearTimeout(this.again);
     this.session = null;
     this.ended = ended;
     this.list.clear();

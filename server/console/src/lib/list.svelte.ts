@@ -1,6 +1,6 @@
 /** The list on screen: loads it once, pages it, and lets live rows change it in place. */
 import type { Api } from './api';
-import { NO_FILTERS, type Filters } from './filters';
+import { NO_FILTERS, sameFilters, type Filters } from './filters';
 import { EMPTY_LIST, firstPage, furtherPage, knownRow, liveRow, showWaiting, type ListState } from './rows';
 import type { ListAnswer, Row } from './wire';
 
@@ -13,12 +13,15 @@ export class PetitionList {
   state = $state.raw<ListState>(EMPTY_LIST);
   filters = $state.raw<Filters>(NO_FILTERS);
   phase = $state<Phase>('loading');
+  /** Why the last load of these filters failed; it stands until one succeeds, so that trying again does not flicker. */
   error = $state.raw<unknown>(null);
   paging = $state(false);
   pageError = $state.raw<unknown>(null);
   /** Whether new rows may move the list now; the component that shows it knows. */
   calm: () => boolean = () => true;
 
+  /** The filters of the rows that are here. */
+  private shown: Filters = NO_FILTERS;
   /** Counts loads, so that an answer to an older question is dropped. */
   private generation = 0;
   private buffer: Row[] | null = null;
@@ -28,6 +31,8 @@ export class PetitionList {
   /** Asks for the first page. Returns the position it reflects, or null when it failed or was overtaken. */
   async load(filters: Filters): Promise<number | null> {
     const mine = ++this.generation;
+    // Rows of other filters would be a false answer; those of these filters may stand until newer ones come.
+    if (!sameFilters(filters, this.filters)) this.error = null;
     this.filters = filters;
     this.phase = 'loading';
     this.paging = false;
@@ -37,10 +42,13 @@ export class PetitionList {
       const answer = await this.api.petitions(filters, null);
       if (mine !== this.generation) return null;
       this.state = this.replay(firstPage(answer));
+      this.shown = filters;
+      this.error = null;
       this.phase = 'ready';
       return answer.seq;
     } catch (error) {
       if (mine !== this.generation) return null;
+      if (!sameFilters(filters, this.shown)) this.state = EMPTY_LIST;
       this.error = error;
       this.phase = 'failed';
       return null;
@@ -83,6 +91,7 @@ export class PetitionList {
   clear(): void {
     this.generation += 1;
     this.state = EMPTY_LIST;
+    this.error = null;
     this.phase = 'loading';
   }
 

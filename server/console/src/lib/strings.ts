@@ -291,14 +291,13 @@ const es = {
   },
   palette: {
     title: 'Ir a cualquier lugar',
-    hint: 'Escriba una lista, una vista, un reporte o una acción',
+    hint: 'Lista, vista, reporte, acción o petición',
     results: 'Lugares y acciones',
-    none: 'Nada coincide. Pruebe con otra palabra.',
     place: 'Ir a',
     list: 'Lista',
     view: 'Vista',
     action: 'Acción',
-    search: 'Buscar una petición',
+    search: (words: string): string => `Buscar peticiones con «${words}»`,
   },
   keys: { title: 'Teclas', close: 'Cerrar' },
   report: {
@@ -613,14 +612,13 @@ const en: Catalog = {
   },
   palette: {
     title: 'Go anywhere',
-    hint: 'Type a list, a view, a report or an action',
+    hint: 'List, view, report, action or petition',
     results: 'Places and actions',
-    none: 'Nothing matches. Try another word.',
     place: 'Go to',
     list: 'List',
     view: 'View',
     action: 'Action',
-    search: 'Search a petition',
+    search: (words) => `Search petitions with “${words}”`,
   },
   keys: { title: 'Keys', close: 'Close' },
   report: {
