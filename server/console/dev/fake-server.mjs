@@ -23,8 +23,8 @@ const hex = (bytes) => randomBytes(bytes).toString('hex');
 const fold = (text) => (text ?? '').normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
 export const idOf = (folio) => folio.toString(16).padStart(32, '0');
 
-/** YYYY-MM-DD of the city. */
-const dayOf = (ms) => new Intl.DateTimeFormat('en-CA', { timeZone: 'America/Mexico_City', dateStyle: 'short' }).format(ms);
+/** Writes YYYY-MM-DD of the city. */
+const CITY_DAY = new Intl.DateTimeFormat('en-CA', { timeZone: 'America/Mexico_City', dateStyle: 'short' });
 /** Half up to two decimals, trailing zeros dropped. */
 const percent = (part, whole) => String(whole === 0 ? 0 : Math.round((part * 10_000) / whole) / 100);
 
@@ -104,7 +104,7 @@ class City {
     const groups = { pending: 0, in_progress: 0, done: 0, not_applicable: 0 };
     const counts = new Map();
     for (const p of this.petitions.values()) {
-      const day = from || to ? dayOf(p.created_at) : '';
+      const day = from || to ? CITY_DAY.format(p.created_at) : '';
       if ((from && day < from) || (to && day > to)) continue;
       const row = counts.get(p.agency) ?? { ...groups };
       row[p.status === 'referred' ? 'pending' : p.status] += 1;

@@ -496,6 +496,7 @@ test('the report’s days stand in the address, are checked in words, and its nu
   assert.equal(new URL(page.url()).search, '?vista=reporte-por-area&a=2021-10-25');
   await id('report-to').fill('1999-01-01');
   await says(id('report-error'), 'Revise la fecha «a»');
+  assert.equal(await id('report-to').getAttribute('aria-invalid'), 'true');
   await id('report-all').click();
   await id('report-table').waitFor();
   assert.equal(new URL(page.url()).search, '?vista=reporte-por-area');
@@ -542,7 +543,12 @@ test('the printed report is a page of its own: letterhead, light, numbered, its 
 });
 
 test('nothing against accessibility: each screen, both themes, both languages', async () => {
+  await page.route('**/api/session', (route) => route.abort());
   await page.goto(fake.url);
+  await page.getByText('No hay respuesta del centro').waitFor();
+  assert.deepEqual(await faults(), []);
+  await page.unroute('**/api/session');
+  await page.getByRole('button', { name: 'Intentar otra vez' }).click();
   await id('login-submit').click();
   await id('login-error').waitFor();
   assert.deepEqual(await faults(), []);
