@@ -17,8 +17,8 @@ export interface Draft {
   sent: { content: string; key: string } | null;
 }
 
-/** Longest text of a comment, note or reason (characters). */
-export const MAX_ACT_TEXT = 2_000;
+/** Longest text the relay takes (characters): of a comment or note, and of a reason. */
+export const MAX_CHARS = { text: 2_000, reason: 500 } as const;
 
 export function newDraft(act: Act, heads: string[]): Draft {
   return { act, heads: [...heads], text: '', agency: null, reason: '', outcome: null, sent: null };
