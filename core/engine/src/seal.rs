@@ -1,13 +1,14 @@
 //! The sealed petitioner: personal data that only the city can open.
 //!
-//! The document holds a salted commitment. The data themselves are encrypted under a fresh key
-//! (XChaCha20-Poly1305) that is sealed to the city's key (HPKE, RFC 9180, X25519 + HKDF-SHA256 +
-//! ChaCha20-Poly1305) and travel as a detached part, so that they can be erased while the history
-//! stays valid. Both are bound to the capture's record id, which survives a replay.
+//! The document holds a salted commitment. The data themselves are encrypted (ChaCha20-Poly1305) under
+//! a fresh key that only the city can derive again (HPKE, RFC 9180, X25519 + HKDF-SHA256, its exported
+//! secret) and travel as a detached part, so that they can be erased while the history stays valid. Both
+//! are bound to the capture's record id, which survives a replay. The key opens this one part and
+//! nothing else, so the city may hand it to a reader.
 
+use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead as _, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hpke::aead::ChaCha20Poly1305;
+use hpke::aead::ExportOnlyAead;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
@@ -84,12 +85,8 @@ impl Petitioner {
 #[derive(Encode, Decode)]
 struct Sealed {
     #[cbor(n(0), with = "minicbor::bytes")]
-    encapped: Vec<u8>,
+    encapped: [u8; 32],
     #[cbor(n(1), with = "minicbor::bytes")]
-    wrapped_key: Vec<u8>,
-    #[cbor(n(2), with = "minicbor::bytes")]
-    nonce: [u8; 24],
-    #[cbor(n(3), with = "minicbor::bytes")]
     ciphertext: Vec<u8>,
 }
 
@@ -117,6 +114,9 @@ pub enum SealError {
 }
 
 const INFO: &[u8] = b"manzana/petitioner/1";
+const DATA_KEY: &[u8] = b"data key";
+/// Every data key is derived for one encryption, so its nonce need not differ from any other.
+const ONE_USE: [u8; 12] = [0; 12];
 
 /// Seals a petitioner; gives the document's commitment and the part's content.
 pub fn seal(
@@ -127,38 +127,30 @@ pub fn seal(
 ) -> Result<(Hash, Vec<u8>), SealError> {
     let key = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(city_key)
         .map_err(|_| SealError::BadKey)?;
-    let (mut salt, mut nonce) = ([0; 16], [0; 24]);
-    let mut data_key = Zeroizing::new([0; 32]);
+    let mut salt = [0; 16];
     entropy.fill(&mut salt);
-    entropy.fill(&mut nonce);
-    entropy.fill(data_key.as_mut());
     let plain = Zeroizing::new(codec::encode(&Opening {
         salt,
         petitioner: petitioner.clone(),
     }));
-    let ciphertext = XChaCha20Poly1305::new(&(*data_key).into())
-        .encrypt(
-            &XNonce::from(nonce),
-            Payload {
+    let (encapped, context) = hpke::setup_sender_with_rng::<
+        ExportOnlyAead,
+        HkdfSha256,
+        X25519HkdfSha256,
+    >(&OpModeS::Base, &key, INFO, &mut HpkeRng(entropy))
+    .map_err(|_| SealError::BadKey)?;
+    let ciphertext = data_cipher(|key| context.export(DATA_KEY, key))
+        .ok()
+        .and_then(|cipher| {
+            let payload = Payload {
                 msg: &plain,
                 aad: capture.as_bytes(),
-            },
-        )
-        .map_err(|_| SealError::BadKey)?;
-    let (encapped, wrapped_key) =
-        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &key,
-            INFO,
-            data_key.as_ref(),
-            capture.as_bytes(),
-            &mut HpkeRng(entropy),
-        )
-        .map_err(|_| SealError::BadKey)?;
+            };
+            cipher.encrypt(&ONE_USE.into(), payload).ok()
+        })
+        .ok_or(SealError::BadKey)?;
     let sealed = Sealed {
-        encapped: encapped.to_bytes().to_vec(),
-        wrapped_key,
-        nonce,
+        encapped: encapped.to_bytes().into(),
         ciphertext,
     };
     Ok((commitment(&plain), codec::encode(&sealed)))
@@ -176,22 +168,19 @@ pub fn open(
     let sealed: Sealed = codec::decode(content).map_err(|_| SealError::Unreadable)?;
     let encapped = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&sealed.encapped)
         .map_err(|_| SealError::Unreadable)?;
-    let data_key = Zeroizing::new(
-        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            &secret,
-            &encapped,
-            INFO,
-            &sealed.wrapped_key,
-            capture.as_bytes(),
-        )
-        .map_err(|_| SealError::Unreadable)?,
-    );
-    let cipher = XChaCha20Poly1305::new_from_slice(&data_key).map_err(|_| SealError::Unreadable)?;
+    let context = hpke::setup_receiver::<ExportOnlyAead, HkdfSha256, X25519HkdfSha256>(
+        &OpModeR::Base,
+        &secret,
+        &encapped,
+        INFO,
+    )
+    .map_err(|_| SealError::Unreadable)?;
+    let cipher =
+        data_cipher(|key| context.export(DATA_KEY, key)).map_err(|_| SealError::Unreadable)?;
     let plain = Zeroizing::new(
         cipher
             .decrypt(
-                &XNonce::from(sealed.nonce),
+                &ONE_USE.into(),
                 Payload {
                     msg: &sealed.ciphertext,
                     aad: capture.as_bytes(),
@@ -210,6 +199,15 @@ pub fn open(
 pub fn key_pair(seed: &[u8; 32]) -> ([u8; 32], [u8; 32]) {
     let (secret, public) = X25519HkdfSha256::derive_keypair(seed);
     (secret.to_bytes().into(), public.to_bytes().into())
+}
+
+/// The cipher under the data key that the exchange of keys came to.
+fn data_cipher(
+    export: impl FnOnce(&mut [u8]) -> Result<(), hpke::HpkeError>,
+) -> Result<ChaCha20Poly1305, hpke::HpkeError> {
+    let mut key = Zeroizing::new([0; 32]);
+    export(key.as_mut())?;
+    Ok(ChaCha20Poly1305::new(&(*key).into()))
 }
 
 fn commitment(plain: &[u8]) -> Hash {
