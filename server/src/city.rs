@@ -1,7 +1,7 @@
 //! One city's relay put together: storage, keys, gate, core, shell.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::gate::{GateConfig, GatePool};
 use crate::metrics::Metrics;
-use crate::relay::{self, CityFace, CityKeys, Relay, RelayParts, SystemRandomness};
+use crate::relay::{self, CityFace, CityKeys, Relay, RelayParts, SEGMENT_DOCS, SystemRandomness};
 use crate::serve::{self, Listeners, Parts};
 use crate::storage::CityFormat;
 use crate::storage::sqlite::SqliteStore;
@@ -33,13 +33,19 @@ const GATE_WALL: Duration = Duration::from_secs(5);
 pub fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make the folder {}", config.data_dir.display()))?;
-    let path = config.data_dir.join(DATABASE);
+    let path = database(config);
     let format = CityFormat {
         first_folio: config.city.first_folio,
         folio_prefix: config.city.folio_prefix.clone(),
         folio_width: config.city.folio_width,
     };
     SqliteStore::open(&path, &format).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// The file of the city's database.
+#[must_use]
+pub fn database(config: &Config) -> PathBuf {
+    config.data_dir.join(DATABASE)
 }
 
 /// The city's root key, made at the first start.
@@ -79,6 +85,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         entropy: Arc::new(SystemRandomness),
         keys,
         face: face(&config),
+        segment_docs: SEGMENT_DOCS,
     };
     let relay = Relay::start(store, clock.clone(), parts).await?;
     metrics.register(|registry| relay.metrics.register(registry));

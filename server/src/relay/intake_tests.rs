@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::Submission;
 use crate::clock::SystemClock;
 use crate::gate::{Gate, GateError};
-use crate::relay::{CityFace, CityKeys, Relay, RelayParts, SystemRandomness, invite};
+use crate::relay::{CityFace, CityKeys, Relay, RelayParts, SEGMENT_DOCS, SystemRandomness, invite};
 use crate::storage::sqlite::SqliteStore;
 use crate::storage::{CityFormat, RelayStore as _, UserRow};
 
@@ -159,6 +159,7 @@ async fn start(store: &Arc<SqliteStore>, gate: &Arc<Failing>) -> Arc<Relay> {
             folio_prefix: "SIAC-".to_owned(),
             folio_width: 6,
         },
+        segment_docs: SEGMENT_DOCS,
     };
     let started = Relay::start(store.clone(), Arc::new(SystemClock), parts).await;
     started.unwrap()

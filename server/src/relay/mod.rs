@@ -40,6 +40,7 @@ pub use door::{Claim, Refusal};
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
+pub use packs::SEGMENT_DOCS;
 pub use retention::RETENTION_DAYS;
 pub use session::Socket;
 
@@ -260,6 +261,9 @@ pub struct RelayParts {
     pub keys: CityKeys,
     /// Names and folios.
     pub face: CityFace,
+    /// Most documents of one segment of a fill, at least 1: [`SEGMENT_DOCS`] outside of simulations,
+    /// whose cities are small.
+    pub segment_docs: usize,
 }
 
 impl Relay {
@@ -293,7 +297,7 @@ impl Relay {
             stopping: watch::channel(false).0,
             sessions: Mutex::default(),
             desks: tokio::sync::Mutex::default(),
-            packs: packs::Packs::new(),
+            packs: packs::Packs::new(parts.segment_docs),
             tasks: Mutex::default(),
             metrics: RelayMetrics::default(),
         });

@@ -22,7 +22,7 @@ use quick_cache::sync::Cache;
 use crate::storage::{RelayStore, Result, Stretch};
 
 /// Most documents of one segment: reference petitions take about 600 B each of [`SEGMENT_BYTES`].
-const SEGMENT_DOCS: usize = 96;
+pub const SEGMENT_DOCS: usize = 96;
 /// Memory for kept segments, bytes: the city scope of 25,000 petitions.
 const KEPT_BYTES: u64 = 16 << 20;
 /// What a kept segment costs beside its bytes.
@@ -77,6 +77,8 @@ impl Weighter<Key, Kept> for ByBytes {
 /// The segments kept.
 #[derive(Debug)]
 pub(super) struct Packs {
+    /// Most documents of one segment.
+    most: usize,
     kept: Cache<Key, Kept, ByBytes>,
     /// One is made at a time: a neighbourhood that starts at once waits for one compression, not for
     /// as many as it has phones.
@@ -84,9 +86,10 @@ pub(super) struct Packs {
 }
 
 impl Packs {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(most: usize) -> Self {
         let items = KEPT_BYTES as usize / (SEGMENT_BYTES / 2);
         Self {
+            most,
             kept: Cache::with_weighter(items, KEPT_BYTES, ByBytes),
             making: tokio::sync::Mutex::default(),
         }
@@ -99,7 +102,7 @@ impl Packs {
         scope: &Scope,
         before: Seq,
     ) -> Result<Piece> {
-        let mut most = SEGMENT_DOCS;
+        let mut most = self.most;
         loop {
             let Some(stretch) = store.stretch(scope, before, most).await? else {
                 return Ok(Piece {

@@ -26,7 +26,7 @@ impl City {
         Self {
             _dir: dir,
             store,
-            packs: Packs::new(),
+            packs: Packs::new(SEGMENT_DOCS),
             ana: Author::new(1),
             sheets: Vec::new(),
         }
@@ -143,7 +143,7 @@ async fn a_segment_is_made_anew_when_a_document_of_it_changes_enters_or_leaves()
             }
         }
         let kept = city.pieces(&city.packs, &agency).await;
-        let fresh = city.pieces(&Packs::new(), &agency).await;
+        let fresh = city.pieces(&Packs::new(SEGMENT_DOCS), &agency).await;
         assert_eq!(kept, fresh, "turn {turn}");
         let opened = city.store.opened();
         assert_eq!(city.pieces(&city.packs, &agency).await, kept);

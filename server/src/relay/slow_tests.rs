@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use super::*;
 use crate::clock::ManualClock;
 use crate::gate::{Gate, GateError};
-use crate::relay::{CityFace, CityKeys, RelayParts, SystemRandomness};
+use crate::relay::{CityFace, CityKeys, RelayParts, SEGMENT_DOCS, SystemRandomness};
 use crate::storage::UserRow;
 use crate::storage::conformance::format;
 use crate::storage::sqlite::SqliteStore;
@@ -128,6 +128,7 @@ impl Scene {
                 folio_prefix: "SIAC-".into(),
                 folio_width: 6,
             },
+            segment_docs: SEGMENT_DOCS,
         };
         let clock = Arc::new(ManualClock::at(1_770_000_000_000));
         let relay = Relay::start(Arc::new(store), clock, parts).await.unwrap();

@@ -2,6 +2,8 @@
 //! gives the rest a strength of its own ("swarm testing": Groce et al. 2012), since a run where
 //! everything happens at once hides what only shows when little does.
 
+use manzana_server::relay::SEGMENT_DOCS;
+
 use super::dice::Dice;
 
 /// How much of what. Chances are per mille of a frame; weights are shares among the steps of a story.
@@ -15,6 +17,8 @@ pub struct Knobs {
     pub reorder: u32,
     /// Rounds that a frame may be late, at most.
     pub delay_rounds: u64,
+    /// Documents of one segment of a fill, at most: few, and scopes change in the middle of a fill.
+    pub segment_docs: usize,
     /// Steps of a story.
     pub steps: u32,
     /// Weight: somebody captures a petition.
@@ -75,6 +79,7 @@ impl Knobs {
             duplication: 0,
             reorder: 0,
             delay_rounds: 0,
+            segment_docs: SEGMENT_DOCS,
             steps: 80,
             capture: 12,
             comment: 14,
@@ -130,6 +135,9 @@ impl Knobs {
         }
         if dice.chance(700) {
             knobs.notice = 600;
+        }
+        if dice.chance(600) {
+            knobs.segment_docs = 1 + dice.below(5) as usize;
         }
         if knobs.restore > 0 {
             knobs.backup = knobs.backup.max(2);

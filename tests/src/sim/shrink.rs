@@ -1,6 +1,8 @@
 //! Shrinking: of a play that fails, the shortest one found that fails in the same way (Zeller and
 //! Hildebrandt's ddmin over scenes, after whole miseries were tried away).
 
+use manzana_server::relay::SEGMENT_DOCS;
+
 use super::check::Checker;
 use super::{Aloud, Play, play};
 
@@ -42,11 +44,12 @@ impl Shrinker {
 
     fn calm_the_wires(&mut self) {
         type Knob = fn(&mut super::Knobs);
-        let calmers: [Knob; 4] = [
+        let calmers: [Knob; 5] = [
             |knobs| knobs.loss = 0,
             |knobs| knobs.duplication = 0,
             |knobs| knobs.reorder = 0,
             |knobs| knobs.delay_rounds = 0,
+            |knobs| knobs.segment_docs = SEGMENT_DOCS,
         ];
         for calm in calmers {
             let mut smaller = self.best.clone();

@@ -404,6 +404,7 @@ impl World {
             entropy: Arc::new(RelayDice::new(dice)),
             keys: CityKeys::of_seeds(self.keys),
             face,
+            segment_docs: self.knobs.segment_docs,
         };
         let store = Arc::new(self.store.clone());
         self.relay = Relay::start(store, self.clock.clone(), parts).await.ok();
