@@ -1,10 +1,11 @@
 //! Administration from the command line, on the city's own database; the relay may be running.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use manzana_client::{Invitation, RelayUrl};
 use manzana_engine::grant::{Role, Scope};
 use manzana_engine::ids::{CatalogId, DeviceId};
@@ -12,7 +13,7 @@ use manzana_engine::ids::{CatalogId, DeviceId};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Flags};
 use crate::desk::Catalogs;
-use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::{SqliteStore, check};
 use crate::storage::{RelayStore as _, StorageError, UserRow};
 use crate::{auth, city, relay};
 
@@ -83,6 +84,13 @@ pub struct RevokeArgs {
     city: CityArgs,
     /// The device's id, as `manzana phone status` shows it.
     device: DeviceId,
+}
+
+/// A city to check.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    city: CityArgs,
 }
 
 /// Catalogs to import.
@@ -182,6 +190,53 @@ pub fn catalog(args: CatalogArgs) -> anyhow::Result<()> {
     })
 }
 
+/// `manzana check`.
+///
+/// # Errors
+/// When the database cannot be read, and when anything in it is not what was signed.
+pub fn check(args: CheckArgs) -> anyhow::Result<()> {
+    let config = load_config(&args.city)?;
+    let root = *city::open_root(&config)?.public_key();
+    let database = city::database(&config);
+    let bar = progress(check::extent(&database)?);
+    let checked = check::check(&database, &root, &|done| bar.inc(done))?;
+    bar.finish_and_clear();
+    for fault in &checked.told {
+        println!("{fault}");
+    }
+    let check::Checked {
+        devices,
+        envelopes,
+        changes,
+        documents,
+        ..
+    } = checked;
+    let folios = checked.folios.map_or_else(
+        || "no folios".to_owned(),
+        |(first, last)| format!("folios {first} to {last} without a gap"),
+    );
+    let found = format!(
+        "{documents} documents, {changes} changes in {envelopes} signed envelopes of {devices} \
+         devices, {folios}"
+    );
+    if checked.faults > 0 {
+        bail!("{found}: {} faults", checked.faults);
+    }
+    println!("{found}: all as it was signed");
+    Ok(())
+}
+
+/// A bar on a terminal; nothing where there is none.
+fn progress(total: u64) -> ProgressBar {
+    let target = match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len}, {eta} left");
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 fn read_password() -> anyhow::Result<String> {
     let mut password = String::new();
     std::io::stdin()
@@ -194,12 +249,7 @@ fn with_store(
     args: &CityArgs,
     work: impl AsyncFnOnce(&Config, &SqliteStore) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let flags = Flags {
-        data_dir: args.data_dir.clone(),
-        sync_listen: None,
-        console_listen: None,
-    };
-    let config = Config::load(args.config.as_deref(), &flags)?.config;
+    let config = load_config(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -207,4 +257,13 @@ fn with_store(
         let store = city::open_store(&config)?;
         work(&config, &store).await
     })
+}
+
+fn load_config(args: &CityArgs) -> anyhow::Result<Config> {
+    let flags = Flags {
+        data_dir: args.data_dir.clone(),
+        sync_listen: None,
+        console_listen: None,
+    };
+    Ok(Config::load(args.config.as_deref(), &flags)?.config)
 }

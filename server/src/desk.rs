@@ -5,6 +5,7 @@
 //! the console; whoever implements [`Desk`] fills them from summaries and documents.
 
 mod dto;
+mod report;
 mod request;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub use dto::{
     ActKind, Alternative, Catalogs, CommentView, Detail, Entry, EventView, HexHash, HexId,
     ListPage, LiveRow, Outcome, Position, Priority, Row, RowsSince, Status,
 };
+pub(crate) use report::RawDays;
+pub use report::{AgencyLine, AgencyReport, Days, Groups, Percents};
 pub use request::{
     Act, ActRequest, DEFAULT_PAGE, ListQuery, MAX_HEADS, MAX_KEY_CHARS, MAX_PAGE, MAX_REASON_CHARS,
     MAX_SEARCH_CHARS, MAX_TEXT_CHARS, StatusFilter,
@@ -148,6 +151,9 @@ pub trait Desk: Send + Sync + 'static {
         id: [u8; 16],
         request: ActRequest,
     ) -> Result<Detail, DeskError>;
+
+    /// The Reporte Estadístico por Área of these days.
+    async fn agency_report(&self, days: Days) -> Result<AgencyReport, DeskError>;
 
     /// Names for the filters and menus.
     async fn catalogs(&self) -> Result<Catalogs, DeskError>;

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod city;
 pub mod clock;
 pub mod config;
+mod days;
 pub mod desk;
 pub mod gate;
 pub mod http;

@@ -4,13 +4,28 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use manzana_server::config::{Config, Flags};
 use manzana_server::{admin, city, gate, logging};
 
+/// A city from nothing, for who asks for help.
+const FIRST_STEPS: &str = "\
+A city in five steps (every command has its own --help):
+  1. manzana user add --data-dir ./city ana --role supervisor --display Ana --password-stdin
+  2. manzana user add --data-dir ./city juan --role block_captain --display Juan
+  3. manzana serve --data-dir ./city
+     The console is on http://127.0.0.1:7480, devices connect to port 7443.
+  4. manzana invite --data-dir ./city --user juan --scope block:5 --block 5 --relay https://HOST:7443
+     Prints one line, good once and for 15 minutes: the device's whole configuration.
+  5. manzana phone --home ./juan enrol 'manzana:1:…'
+     manzana phone --home ./juan --offline capture --title 'LAMPARA FUNDIDA' --description '…'
+     manzana phone --home ./juan sync --watch
+
+Any time, also while it runs: manzana check --data-dir ./city";
+
 /// Offline-first field work for cities: the relay, its administration, and a device in the terminal.
 #[derive(Parser)]
-#[command(name = "manzana", version, about)]
+#[command(name = "manzana", version, about, after_help = FIRST_STEPS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,8 +44,15 @@ enum Command {
     Revoke(admin::RevokeArgs),
     /// Import the catalogs of agencies and neighborhoods.
     Catalog(admin::CatalogArgs),
+    /// Verify everything in the city's database again: signatures, chains, documents, folios.
+    Check(admin::CheckArgs),
     /// A device in the terminal.
     Phone(manzana_server::phone::PhoneArgs),
+    /// Print the completions of a shell: bash, elvish, fish, powershell, zsh.
+    Completions {
+        /// Of which shell; put it where that shell looks, such as /etc/bash_completion.d/manzana.
+        shell: clap_complete::Shell,
+    },
     /// Judges changes in a process of its own; started by the relay, not by people.
     #[command(hide = true)]
     GateWorker,
@@ -62,6 +84,12 @@ fn main() -> ExitCode {
         Command::Invite(args) => admin::invite(args),
         Command::Revoke(args) => admin::revoke(args),
         Command::Catalog(args) => admin::catalog(args),
+        Command::Check(args) => admin::check(args),
+        Command::Completions { shell } => {
+            let mut cli = Cli::command();
+            clap_complete::generate(shell, &mut cli, "manzana", &mut std::io::stdout());
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

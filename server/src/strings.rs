@@ -58,6 +58,8 @@ pub fn invalid(field: &str) -> &'static str {
         "outcome" => "Elija el estado final.",
         "status" => "Ese estatus no existe.",
         "neighborhood" => "Esa colonia no existe.",
+        "from" => "La fecha «de» no es válida.",
+        "to" => "La fecha «a» no es válida o es anterior a «de».",
         "q" => "La búsqueda es demasiado larga.",
         "user" | "password" => "Escriba su usuario y su contraseña.",
         _ => message(Code::Invalid),

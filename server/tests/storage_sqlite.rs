@@ -142,7 +142,8 @@ async fn the_first_format_counts() {
         limit: 1,
         ..ListFilter::default()
     };
-    assert_eq!(store.list(&filter).await.unwrap()[0].folio, Some(1_455));
+    let listed = store.list(&filter).await.unwrap();
+    assert_eq!(listed.rows[0].folio, Some(1_455));
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn hello_lists_and_log_open_no_document() {
         limit: 10,
         ..ListFilter::default()
     };
-    assert_eq!(store.list(&filter).await.unwrap().len(), 1);
+    assert_eq!(store.list(&filter).await.unwrap().rows.len(), 1);
     assert_eq!(store.changed_since(0, 10).await.unwrap().len(), 1);
     store.accepted_times(&sheet.doc).await.unwrap();
     store.stretch(&Scope::City, u64::MAX, 9).await.unwrap();

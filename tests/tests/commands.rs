@@ -264,3 +264,17 @@ async fn a_phones_mistakes_are_told_in_spanish_with_a_code_for_programs() {
     let said: serde_json::Value = serde_json::from_slice(&used.stdout).unwrap();
     assert_eq!(said["error"]["code"], "unauthorised");
 }
+
+#[tokio::test]
+async fn help_tells_the_first_steps_and_shells_complete_every_command() {
+    let help = run(manzana().arg("--help")).await;
+    assert_eq!(help.code, Some(0), "{help:?}");
+    for step in ["user add", "serve", "invite", "enrol", "check"] {
+        assert!(help.out.contains(step), "{step}: {}", help.out);
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(manzana().args(["completions", shell])).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.out.contains("catalog") && ran.out.contains("check"), "{shell}");
+    }
+}

@@ -93,6 +93,8 @@ pub struct Row {
     pub agency: Option<String>,
     /// All of them while concurrent referrals are open.
     pub agencies: Vec<String>,
+    /// Their catalog ids.
+    pub agency_ids: Vec<u64>,
     /// Who asked, as far as the viewer may know.
     pub petitioner: Option<String>,
     /// Name of the colonia.
@@ -128,6 +130,10 @@ pub struct ListPage {
     pub rows: Vec<Row>,
     /// Where the next page starts, opaque.
     pub next: Option<String>,
+    /// The words that were looked for instead of those asked for, which nothing has.
+    pub corrected: Option<String>,
+    /// How many the filters let in, where that is cheap to tell.
+    pub total: Option<u64>,
     /// The city's log position this page is from; event streams start at it.
     pub seq: u64,
 }

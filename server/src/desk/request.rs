@@ -47,6 +47,8 @@ pub struct ListQuery {
     pub q: Option<String>,
     /// Only this state.
     pub status: Option<StatusFilter>,
+    /// Only with this dependencia.
+    pub agency: Option<u64>,
     /// Only this colonia.
     pub neighborhood: Option<u64>,
     /// `next` of the page before.
@@ -60,6 +62,7 @@ pub struct ListQuery {
 pub(crate) struct RawListQuery {
     q: Option<String>,
     status: Option<String>,
+    agency: Option<String>,
     neighborhood: Option<String>,
     cursor: Option<String>,
     limit: Option<u16>,
@@ -76,17 +79,17 @@ impl TryFrom<RawListQuery> for ListQuery {
         Ok(Self {
             q,
             status: filled(raw.status).map(|s| parse_status(&s)).transpose()?,
-            neighborhood: filled(raw.neighborhood)
-                .map(|n| {
-                    n.parse().map_err(|_| DeskError::Invalid {
-                        field: "neighborhood",
-                    })
-                })
-                .transpose()?,
+            agency: parse_number(raw.agency, "agency")?,
+            neighborhood: parse_number(raw.neighborhood, "neighborhood")?,
             cursor,
             limit: raw.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE),
         })
     }
+}
+
+fn parse_number(text: Option<String>, field: &'static str) -> Result<Option<u64>, DeskError> {
+    let number = filled(text).map(|text| text.parse()).transpose();
+    number.map_err(|_| DeskError::Invalid { field })
 }
 
 fn parse_status(text: &str) -> Result<StatusFilter, DeskError> {

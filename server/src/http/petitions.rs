@@ -1,4 +1,4 @@
-//! The list, the detail, the acts and the catalogs.
+//! The list, the detail, the acts, the reports and the catalogs.
 
 use std::sync::Arc;
 
@@ -11,11 +11,15 @@ use super::Shell;
 use super::errors::{ApiError, Code};
 use super::guard::{JsonBody, SignedIn};
 use crate::auth::Session;
-use crate::desk::{Catalogs, Detail, ListPage, RawActRequest, RawListQuery, Viewer, parse_hex};
+use crate::desk::{
+    AgencyReport, Catalogs, Detail, ListPage, RawActRequest, RawDays, RawListQuery, Viewer,
+    parse_hex,
+};
 
 pub(super) fn router() -> Router<Arc<Shell>> {
     Router::new()
         .route("/catalogs", get(catalogs))
+        .route("/reports/agencies", get(agency_report))
         .route("/petitions", get(list))
         .route("/petitions/{id}", get(detail))
         .route("/petitions/{id}/acts", post(act))
@@ -47,6 +51,15 @@ async fn list(
 ) -> Result<Json<ListPage>, ApiError> {
     let Query(raw) = query.map_err(|_| ApiError::invalid("query"))?;
     Ok(Json(shell.desk.list(raw.try_into()?).await?))
+}
+
+async fn agency_report(
+    State(shell): State<Arc<Shell>>,
+    SignedIn(_): SignedIn,
+    query: Result<Query<RawDays>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<AgencyReport>, ApiError> {
+    let Query(raw) = query.map_err(|_| ApiError::invalid("query"))?;
+    Ok(Json(shell.desk.agency_report(raw.try_into()?).await?))
 }
 
 async fn detail(

@@ -3,13 +3,14 @@
 use std::io;
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use manzana_client::{ClientError, Connection, Custody, InvitationError, StorageProblem};
 use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::grant::Role;
 use manzana_engine::policy::Rule;
 use manzana_engine::summary::Priority;
+
+use crate::days::{self, city_zone};
 
 pub(super) const SAVED: &str = "Guardado en este teléfono. Se enviará solo cuando haya señal.";
 pub(super) const EMPTY_LIST: &str =
@@ -32,11 +33,6 @@ pub(super) const QUARANTINED: &str = "No se puede abrir en este teléfono";
 pub(super) const NOT_ENROLLED: &str =
     "Este teléfono no está dado de alta. Pida una invitación y use «manzana phone enrol».";
 
-/// A zone that follows the law, never a fixed offset; where the machine has no zones, UTC.
-fn city_zone() -> TimeZone {
-    TimeZone::get("America/Mexico_City").unwrap_or(TimeZone::UTC)
-}
-
 fn zoned(ms: i64) -> Option<Zoned> {
     let time = Timestamp::from_millisecond(ms).ok()?;
     Some(time.to_zoned(city_zone()))
@@ -50,8 +46,7 @@ pub(super) fn day(text: &str) -> Option<i64> {
         }
         _ => text.parse().ok()?,
     };
-    let start = date.to_zoned(city_zone()).ok()?;
-    Some(start.timestamp().as_millisecond())
+    days::start_of(date)
 }
 
 /// `dd/mm/aaaa hh:mm` in the city.

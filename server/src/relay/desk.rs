@@ -21,9 +21,9 @@ use tokio::sync::{broadcast, oneshot};
 use super::intake::{IntakeError, Submission};
 use super::{Relay, RelayError};
 use crate::desk::{
-    Act, ActKind, ActRequest, Alternative, Catalogs, CommentView, Desk, DeskError, Detail,
-    EventView, HexHash, HexId, ListPage, ListQuery, LiveRow, Outcome, Position, Priority, Role,
-    Row, RowsSince, SessionRecord, Status, StatusFilter, UserRecord, Viewer,
+    Act, ActKind, ActRequest, AgencyReport, Alternative, Catalogs, CommentView, Days, Desk,
+    DeskError, Detail, EventView, HexHash, HexId, ListPage, ListQuery, LiveRow, Outcome, Position,
+    Priority, Role, Row, RowsSince, SessionRecord, Status, StatusFilter, UserRecord, Viewer,
 };
 use crate::storage::{
     ActKey, Committed, DeviceRecord, DocState, ListFilter, SessionRow,
@@ -97,6 +97,7 @@ impl Relay {
             title: summary.title.clone(),
             agency: agencies.first().cloned(),
             agencies,
+            agency_ids: summary.agencies.iter().map(|a| u64::from(a.id)).collect(),
             petitioner: state.masked_name.clone(),
             neighborhood: summary.neighborhood.as_ref().map(|n| n.name.clone()),
             neighborhood_id: summary.neighborhood.as_ref().map(|n| u64::from(n.id)),
@@ -318,6 +319,11 @@ impl Relay {
     }
 }
 
+fn catalog_id(id: Option<u64>, field: &'static str) -> Result<Option<CatalogId>, DeskError> {
+    let id = id.map(CatalogId::try_from).transpose();
+    id.map_err(|_| DeskError::Invalid { field })
+}
+
 /// Desk devices live in the relay's own database: they have one life per epoch.
 const DESK_INCARNATION: u32 = 1;
 
@@ -332,19 +338,18 @@ impl Desk for Relay {
             ),
             None => None,
         };
-        let neighborhood = query.neighborhood.map(CatalogId::try_from).transpose();
         let filter = ListFilter {
             query: query.q,
             status: query.status.map(stored_filter),
-            neighborhood: neighborhood.map_err(|_| DeskError::Invalid {
-                field: "neighborhood",
-            })?,
+            agency: catalog_id(query.agency, "agency")?,
+            neighborhood: catalog_id(query.neighborhood, "neighborhood")?,
             before,
             limit: usize::from(query.limit),
         };
         // The head first: what is committed between the two reads comes again by the stream.
         let seq = self.store.head().await?.seq;
-        let docs = self.store.list(&filter).await?;
+        let listed = self.store.list(&filter).await?;
+        let docs = listed.rows;
         let full = docs.len() == filter.limit;
         let next = docs
             .last()
@@ -353,6 +358,8 @@ impl Desk for Relay {
         Ok(ListPage {
             rows: docs.iter().map(|state| self.row(state)).collect(),
             next,
+            corrected: listed.corrected,
+            total: listed.total,
             seq,
         })
     }
@@ -370,6 +377,12 @@ impl Desk for Relay {
         let state = self.state(DocId(id)).await?;
         self.author(viewer, &state, &request).await?;
         self.detail_of(viewer, DocId(id)).await
+    }
+
+    async fn agency_report(&self, days: Days) -> Result<AgencyReport, DeskError> {
+        let seq = self.store.head().await?.seq;
+        let counts = self.store.by_agency(days.period()).await?;
+        Ok(AgencyReport::new(days, counts, seq, self.now()))
     }
 
     async fn catalogs(&self) -> Result<Catalogs, DeskError> {

@@ -19,11 +19,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
+use manzana_engine::fold::Status;
 use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{
     Actor, CatalogId, DeviceId, DocId, GrantId, Hash, RecordId, Seq, UserId,
 };
 use manzana_engine::reconcile::Members;
+use manzana_engine::record::CatalogRef;
 pub use manzana_engine::relay::Move;
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
@@ -372,16 +374,91 @@ pub enum StatusFilter {
 /// A page of the console's list: petitions by creation place, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
-    /// Words to find, any case, accents ignored: folio, provisional folio, subject, street, colonia, masked name.
+    /// Words to find, any case, accents ignored and misspellings forgiven: folio, provisional folio, subject, street, colonia, masked name.
     pub query: Option<String>,
     /// Status.
     pub status: Option<StatusFilter>,
+    /// One of the agencies it is with.
+    pub agency: Option<CatalogId>,
     /// Neighborhood.
     pub neighborhood: Option<CatalogId>,
     /// Only those created before this place (keyset paging).
     pub before: Option<Seq>,
     /// Rows, at most 200.
     pub limit: usize,
+}
+
+/// A page of the list.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    /// Petitions without their bytes.
+    pub rows: Vec<DocState>,
+    /// The words that were looked for instead of those asked for, which nothing has.
+    pub corrected: Option<String>,
+    /// How many the filter lets in, where that is cheap to tell; never with `before`.
+    pub total: Option<u64>,
+}
+
+/// Petitions captured in `[from, until)`, milliseconds UTC by their authors' clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// First moment.
+    pub from: i64,
+    /// The moment after the last.
+    pub until: i64,
+}
+
+/// The groups of the city's reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportGroup {
+    /// Pendientes: pending or referred.
+    Pending,
+    /// Desarrollo: in progress, or in conflict.
+    InProgress,
+    /// Atendidos.
+    Done,
+    /// No procede.
+    NotApplicable,
+}
+
+impl ReportGroup {
+    /// The group that a petition is counted in: a conflict is not decided yet.
+    pub fn of(summary: &Summary) -> Self {
+        match summary.status {
+            _ if summary.conflict => Self::InProgress,
+            Status::Pending | Status::Referred => Self::Pending,
+            Status::InProgress => Self::InProgress,
+            Status::Done => Self::Done,
+            Status::NotApplicable => Self::NotApplicable,
+        }
+    }
+}
+
+/// What an agency has, by groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgencyCounts {
+    /// The agency; `None` for petitions that are with none.
+    pub agency: Option<CatalogRef>,
+    /// Pendientes.
+    pub pending: u64,
+    /// Desarrollo.
+    pub in_progress: u64,
+    /// Atendidos.
+    pub done: u64,
+    /// No procede.
+    pub not_applicable: u64,
+}
+
+impl AgencyCounts {
+    /// The count of one group.
+    pub fn of(&mut self, group: ReportGroup) -> &mut u64 {
+        match group {
+            ReportGroup::Pending => &mut self.pending,
+            ReportGroup::InProgress => &mut self.in_progress,
+            ReportGroup::Done => &mut self.done,
+            ReportGroup::NotApplicable => &mut self.not_applicable,
+        }
+    }
 }
 
 /// A group that waits for changes to arrive.
@@ -598,8 +675,10 @@ pub trait RelayStore: Send + Sync + 'static {
     /// The digests of scopes at the head of the log; scopes without documents have the empty digest.
     async fn digests(&self, scopes: &[Scope]) -> Result<(Seq, Vec<(Scope, Hash)>)>;
 
-    /// The console's list: petitions without their bytes.
-    async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>>;
+    /// The console's list.
+    async fn list(&self, filter: &ListFilter) -> Result<Listed>;
+    /// Petitions counted by the first agency each is with; the agencies in no order.
+    async fn by_agency(&self, period: Period) -> Result<Vec<AgencyCounts>>;
     /// The catalogs, all of them, with their saved bytes.
     async fn catalogs(&self) -> Result<Vec<DocState>>;
     /// Documents whose last change lies after `after`, by that place, at most `limit`, without bytes.

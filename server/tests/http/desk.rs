@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use async_trait::async_trait;
 use manzana_server::auth::hash_password;
 use manzana_server::desk::{
-    ActKind, ActRequest, Catalogs, Desk, DeskError, Detail, Entry, HexHash, HexId, ListPage,
-    ListQuery, LiveRow, Priority, Role, Row, RowsSince, SessionRecord, Status, UserRecord, Viewer,
+    ActKind, ActRequest, AgencyReport, Catalogs, Days, Desk, DeskError, Detail, Entry, Groups,
+    HexHash, HexId, ListPage, ListQuery, LiveRow, Priority, Role, Row, RowsSince, SessionRecord,
+    Status, UserRecord, Viewer,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -158,6 +159,7 @@ pub(crate) fn row(seq: u64) -> Row {
         title: "Luminaria apagada".into(),
         agency: None,
         agencies: vec![],
+        agency_ids: vec![],
         petitioner: None,
         neighborhood: Some("COL. CENTRO".into()),
         neighborhood_id: Some(3),
@@ -203,6 +205,8 @@ impl Desk for FakeDesk {
         Ok(ListPage {
             rows: state.rows.clone(),
             next: None,
+            corrected: None,
+            total: None,
             seq,
         })
     }
@@ -223,6 +227,18 @@ impl Desk for FakeDesk {
         self.check()?;
         self.state.lock().unwrap().acts.push((*viewer, request));
         self.detail(viewer, id).await
+    }
+
+    async fn agency_report(&self, days: Days) -> Result<AgencyReport, DeskError> {
+        self.check()?;
+        Ok(AgencyReport {
+            from: days.from,
+            to: days.to,
+            rows: vec![],
+            totals: Groups::default(),
+            seq: 0,
+            made_at: 1_700_000_000_000,
+        })
     }
 
     async fn catalogs(&self) -> Result<Catalogs, DeskError> {

@@ -51,13 +51,16 @@ async fn rows_have_the_shape_the_console_reads() {
     let page = client.get("/api/petitions").await.json();
     let row = json!({
         "id": ONE, "folio": "SIAC-000001", "provisional": "7K3M9QXA",
-        "title": "Luminaria apagada", "agency": null, "agencies": [], "petitioner": null,
+        "title": "Luminaria apagada", "agency": null, "agencies": [],
+        "agency_ids": [], "petitioner": null,
         "neighborhood": "COL. CENTRO", "neighborhood_id": 3, "location": "JUVENTINO ROSAS 1207",
         "status": "in_progress", "unconfirmed": false, "conflict": false, "review": false,
         "priority": "urgent", "created_at": 1_700_000_000_000_i64, "channel": "Vía Ventanilla",
         "comments": 0, "seq": 1
     });
-    assert_eq!(page, json!({"rows": [row], "next": null, "seq": 1}));
+    let page_of_it =
+        json!({"rows": [row], "next": null, "corrected": null, "total": null, "seq": 1});
+    assert_eq!(page, page_of_it);
     let detail = client.get(&format!("/api/petitions/{ONE}")).await.json();
     assert_eq!(detail["title"], "Luminaria apagada");
     assert_eq!(detail["heads"], json!(["ab".repeat(32)]));
@@ -70,16 +73,21 @@ async fn rows_have_the_shape_the_console_reads() {
 async fn filters_reach_the_core_parsed_and_bounded() {
     let server = Server::start().await;
     let client = server.signed_in("operadora").await;
-    let path = "/api/petitions?q=%20L%C3%A1mpara&status=done_unconfirmed&neighborhood=3&cursor=&limit=9999";
+    let path = "/api/petitions?q=%20L%C3%A1mpara&status=done_unconfirmed&agency=9&neighborhood=3&cursor=&limit=9999";
     assert_eq!(client.get(path).await.status, 200);
     let query = server.desk.queries().remove(0);
     assert_eq!(query.q.as_deref(), Some("Lámpara"));
     assert_eq!(query.status, Some(StatusFilter::DoneUnconfirmed));
     assert_eq!(
-        (query.neighborhood, query.cursor, query.limit),
-        (Some(3), None, 200)
+        (query.agency, query.neighborhood, query.cursor, query.limit),
+        (Some(9), Some(3), None, 200)
     );
-    for bad in ["status=perdida", "neighborhood=centro", "limit=-1"] {
+    for bad in [
+        "status=perdida",
+        "agency=caev",
+        "neighborhood=centro",
+        "limit=-1",
+    ] {
         let reply = client.get(&format!("/api/petitions?{bad}")).await;
         assert_eq!(
             (reply.status, reply.code().as_str()),
@@ -87,6 +95,36 @@ async fn filters_reach_the_core_parsed_and_bounded() {
             "{bad}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_report_is_of_the_days_asked_for() {
+    let server = Server::start().await;
+    let client = server.signed_in("operadora").await;
+    let path = "/api/reports/agencies?from=2021-10-01&to=2021-10-26";
+    let report = client.get(path).await.json();
+    assert_eq!(
+        (&report["from"], &report["to"]),
+        (&json!("2021-10-01"), &json!("2021-10-26"))
+    );
+    let all = client.get("/api/reports/agencies?from=&to=").await.json();
+    assert_eq!((&all["from"], &all["to"]), (&json!(null), &json!(null)));
+    for (bad, sentence) in [
+        ("from=01/10/2021", "La fecha «de» no es válida."),
+        (
+            "from=2021-10-02&to=2021-10-01",
+            "La fecha «a» no es válida o es anterior a «de».",
+        ),
+    ] {
+        let reply = client.get(&format!("/api/reports/agencies?{bad}")).await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (422, "invalid"),
+            "{bad}"
+        );
+        assert!(reply.text().contains(sentence), "{bad}: {}", reply.text());
+    }
+    assert_eq!(server.client().get(path).await.status, 401);
 }
 
 #[tokio::test]

@@ -18,9 +18,9 @@ use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
-    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, Invite,
-    ListFilter, LogRow, Move, RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom,
-    Swept, UserRow, WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate,
+    Head, Invite, ListFilter, Listed, LogRow, Move, Period, RelayStore, ReportGroup, Result,
+    SessionRow, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -623,7 +623,7 @@ impl RelayStore for MemoryStore {
         })
     }
 
-    async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>> {
+    async fn list(&self, filter: &ListFilter) -> Result<Listed> {
         self.read(|city| {
             let before = filter.before.unwrap_or(Seq::MAX);
             let mut rows: Vec<DocState> = city
@@ -635,7 +635,27 @@ impl RelayStore for MemoryStore {
                 .collect();
             rows.sort_by_key(|state| std::cmp::Reverse(state.creation_seq));
             rows.truncate(filter.limit);
-            rows
+            Listed {
+                rows,
+                ..Listed::default()
+            }
+        })
+    }
+
+    async fn by_agency(&self, period: Period) -> Result<Vec<AgencyCounts>> {
+        self.read(|city| {
+            let mut counts: BTreeMap<_, AgencyCounts> = BTreeMap::new();
+            let petitions = city.docs.values().map(|state| &state.summary);
+            for summary in petitions.filter(|summary| summary.doc_kind == DocKind::Petition) {
+                if !(period.from..period.until).contains(&summary.captured_at) {
+                    continue;
+                }
+                let agency = summary.agencies.first();
+                let counted = counts.entry(agency.map(|agency| agency.id)).or_default();
+                counted.agency = agency.cloned();
+                *counted.of(ReportGroup::of(summary)) += 1;
+            }
+            counts.into_values().collect()
         })
     }
 

@@ -49,6 +49,8 @@ macro_rules! relay_store_conformance {
             lists: what_is_typed_is_never_an_operator,
             lists: an_edited_petition_is_found_by_its_new_words_only,
             lists: filters_and_pages_of_the_list,
+            lists: what_is_misspelt_is_found_and_the_page_says_what_was_looked_for,
+            lists: petitions_of_an_agency_are_listed_and_totals_are_told,
         );
     };
     // For stores in memory, where no operator looks for anything.
@@ -67,6 +69,7 @@ macro_rules! relay_store_conformance {
             answers: fates_tell_accepted_from_dead,
             answers: groups_wait_and_resume,
             lists: catalogs_changes_and_times,
+            lists: an_agencys_petitions_are_counted_by_group_and_period,
             retention: members_are_the_documents_of_a_scope_in_their_versions,
             retention: places_are_kept_down_to_the_lowest_device_that_lives,
             retention: a_sweep_in_steps_of_any_size_forgets_the_same,

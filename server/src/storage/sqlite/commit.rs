@@ -14,7 +14,7 @@ use super::super::{
 use super::convert::{
     Misuse, cbor, count, id, int, move_code, part_code, scope_key, to_cbor, uint,
 };
-use super::digests::DigestCache;
+use super::memory::Memory;
 use super::people;
 use super::read::chain;
 use super::search::FolioFormat;
@@ -23,7 +23,7 @@ use super::working::WorkingDocs;
 /// Writes a batch inside the caller's transaction.
 pub(super) fn commit(
     conn: &Connection,
-    digests: &mut DigestCache,
+    memory: &mut Memory,
     format: &FolioFormat,
     batch: CommitBatch,
 ) -> Result<Committed> {
@@ -32,7 +32,7 @@ pub(super) fn commit(
         intake.envelope(envelope)?;
     }
     intake.write_city()?;
-    let docs = intake.docs.flush(conn, format, digests, batch.docs)?;
+    let docs = intake.docs.flush(conn, format, memory, batch.docs)?;
     Ok(Committed {
         rows: intake.rows,
         docs,

@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 use rusqlite::types::Type;
 use rusqlite::{ErrorCode, Row};
 
-use super::super::{Move, StatusFilter, StorageError};
+use super::super::{Move, ReportGroup, StatusFilter, StorageError};
 use manzana_engine::fold::Status;
 
 /// A call that the caller should not have made: our own mistake, nothing is written.
@@ -161,6 +161,17 @@ pub(super) fn status_code(status: StatusFilter) -> i64 {
         StatusFilter::DoneUnconfirmed => 4,
         StatusFilter::NotApplicable => 5,
         StatusFilter::Conflict => 6,
+    }
+}
+
+/// The group that a report counts a value of the `status` column in.
+pub(super) fn report_group(code: i64) -> ReportGroup {
+    match code {
+        0 | 1 => ReportGroup::Pending,
+        3 | 4 => ReportGroup::Done,
+        5 => ReportGroup::NotApplicable,
+        // A conflict is not decided yet.
+        _ => ReportGroup::InProgress,
     }
 }
 

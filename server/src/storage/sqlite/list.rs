@@ -1,51 +1,105 @@
 //! The console's list: filters, search and paging by creation place, without opening a document.
 
+use manzana_engine::grant::Scope;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::super::{DocState, ListFilter, Result};
-use super::convert::{count, int, status_code};
+use super::super::{ListFilter, Listed, Result};
+use super::convert::{count, int, scope_key, status_code, uint};
 use super::read::{DOC_COLUMNS, doc_row};
-use super::search::expression;
+use super::search::{self, Search};
 
 /// Most rows of one page.
 const PAGE: usize = 200;
 
-pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Vec<DocState>> {
-    let (sql, values) = statement(filter);
+pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Listed> {
+    let search = match &filter.query {
+        Some(typed) => search::search(conn, typed)?,
+        None => None,
+    };
+    let (sql, values) = statement(filter, search.as_ref());
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), doc_row)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    let total = match filter.before {
+        None if rows.len() < filter.limit => Some(rows.len() as u64),
+        None if search.is_none() => total(conn, filter)?,
+        _ => None,
+    };
+    Ok(Listed {
+        rows,
+        corrected: search.and_then(|search| search.corrected),
+        total,
+    })
 }
 
-/// One of sixteen statements, so each stays prepared; values are always bound.
-fn statement(filter: &ListFilter) -> (String, Vec<Value>) {
-    let searched = filter.query.as_deref().and_then(expression);
-    let mut place = "docs.creation_seq";
-    let mut sql = format!("SELECT {DOC_COLUMNS} FROM docs WHERE docs.kind = 0");
+/// One of some dozen statements, so each stays prepared; values are always bound.
+fn statement(filter: &ListFilter, search: Option<&Search>) -> (String, Vec<Value>) {
+    // What is walked in its own order, newest first, up to the page's end.
+    let (driver, place) = match (search, filter.agency) {
+        (Some(_), _) => ("search", "search.rowid"),
+        (None, Some(_)) => ("scope_docs", "scope_docs.creation_seq"),
+        (None, None) => ("docs", "docs.creation_seq"),
+    };
+    let mut sql = match driver {
+        "docs" => format!("SELECT {DOC_COLUMNS} FROM docs WHERE docs.kind = 0"),
+        _ => format!(
+            "SELECT {DOC_COLUMNS} FROM {driver} CROSS JOIN docs ON docs.creation_seq = {place}
+             WHERE docs.kind = 0"
+        ),
+    };
     let mut values = Vec::new();
-    if let Some(expression) = searched {
-        // Walks the index's own order, newest first, and stops at the page's end.
-        place = "search.rowid";
-        sql = format!(
-            "SELECT {DOC_COLUMNS} FROM search CROSS JOIN docs ON docs.creation_seq = search.rowid
-             WHERE search MATCH ?"
-        );
-        values.push(Value::Text(expression));
+    let mut filtered = |condition: &str, value: Value| {
+        sql.push_str(" AND ");
+        sql.push_str(condition);
+        values.push(value);
+    };
+    if let Some(search) = search {
+        filtered("search MATCH ?", Value::Text(search.expression.clone()));
+    }
+    if let Some(agency) = filter.agency {
+        let condition = match search {
+            None => "scope_docs.scope = ?",
+            Some(_) => {
+                "EXISTS (SELECT 1 FROM scope_docs s WHERE s.scope = ?
+                         AND s.creation_seq = search.rowid)"
+            }
+        };
+        filtered(condition, Value::Text(scope_key(&Scope::Agency(agency))));
     }
     if let Some(status) = filter.status {
-        sql.push_str(" AND docs.status = ?");
-        values.push(Value::Integer(status_code(status)));
+        filtered("docs.status = ?", Value::Integer(status_code(status)));
     }
     if let Some(neighborhood) = filter.neighborhood {
-        sql.push_str(" AND docs.neighborhood = ?");
-        values.push(Value::Integer(neighborhood.into()));
+        filtered("docs.neighborhood = ?", Value::Integer(neighborhood.into()));
     }
     if let Some(before) = filter.before {
-        sql.push_str(&format!(" AND {place} < ?"));
-        values.push(Value::Integer(int(before)));
+        filtered(&format!("{place} < ?"), Value::Integer(int(before)));
     }
     sql.push_str(&format!(" ORDER BY {place} DESC LIMIT ?"));
     values.push(Value::Integer(count(filter.limit.min(PAGE))));
     (sql, values)
+}
+
+/// How many petitions a filter without words lets in, where one index alone tells.
+fn total(conn: &Connection, filter: &ListFilter) -> Result<Option<u64>> {
+    let (sql, value) = match (filter.status, filter.neighborhood, filter.agency) {
+        (None, None, None) => ("SELECT count(*) FROM docs WHERE status IS NOT NULL", None),
+        (Some(status), None, None) => (
+            "SELECT count(*) FROM docs WHERE status = ?",
+            Some(Value::Integer(status_code(status))),
+        ),
+        (None, Some(neighborhood), None) => (
+            "SELECT count(*) FROM docs WHERE neighborhood = ?",
+            Some(Value::Integer(neighborhood.into())),
+        ),
+        (None, None, Some(agency)) => (
+            "SELECT count(*) FROM scope_docs WHERE scope = ?",
+            Some(Value::Text(scope_key(&Scope::Agency(agency)))),
+        ),
+        _ => return Ok(None),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    let total = statement.query_row(params_from_iter(value), |row| uint(row, 0))?;
+    Ok(Some(total))
 }

@@ -3,22 +3,27 @@
 //! - `threads`: the writer's thread and the readers' connections. A batch is one transaction.
 //! - `schema`: the tables. `convert`: SQLite's values and errors as ours.
 //! - `retention`: where devices stand, and the sweep of what none of them needs.
-//! - `commit` and `working`: `commit_batch`; `digests`: the writer's memory of scope digests.
-//! - `read`, `list`, `search`, `people`: everything else, as functions over one connection.
+//! - `commit` and `working`: `commit_batch`; `memory`: what the writer remembers (`digests`, `words`).
+//! - [`check`]: `manzana check`, everything verified again from what was signed.
+//! - `read`, `list`, `search`, `words`, `report`, `people`: everything else, as functions over one connection.
 //!
 //! Invariant: a document's bytes are read by one function that counts ([`SqliteStore::opened`]);
 //! hello, lists and the log never call it.
 
+pub mod check;
 mod commit;
 mod convert;
 mod digests;
 mod list;
+mod memory;
 mod people;
 mod read;
+mod report;
 mod retention;
 mod schema;
 mod search;
 mod threads;
+mod words;
 mod working;
 
 use std::collections::BTreeMap;
@@ -40,9 +45,9 @@ use self::convert::int;
 use self::search::FolioFormat;
 use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
-    ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate, Head, IntakeAsk,
-    IntakeFacts, Invite, ListFilter, LogRow, RelayStore, Result, SessionRow, StorageError, Stretch,
-    SweepFrom, Swept, UserRow, WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate,
+    Head, IntakeAsk, IntakeFacts, Invite, ListFilter, Listed, LogRow, Period, RelayStore, Result,
+    SessionRow, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -133,7 +138,7 @@ impl RelayStore for SqliteStore {
 
     async fn commit_batch(&self, batch: CommitBatch) -> Result<Committed> {
         self.writer
-            .write(|tx, digests, format| commit::commit(tx, digests, format, batch))
+            .write(|tx, memory, format| commit::commit(tx, memory, format, batch))
             .await
     }
 
@@ -327,10 +332,16 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn list(&self, filter: &ListFilter) -> Result<Vec<DocState>> {
+    async fn list(&self, filter: &ListFilter) -> Result<Listed> {
         let filter = filter.clone();
         self.readers
             .read(move |r| list::list(&r.conn, &filter))
+            .await
+    }
+
+    async fn by_agency(&self, period: Period) -> Result<Vec<AgencyCounts>> {
+        self.readers
+            .read(move |r| report::by_agency(&r.conn, &period))
             .await
     }
 

@@ -40,6 +40,13 @@ pub(super) fn device(conn: &Connection, device: &DeviceId) -> Result<Option<Devi
         .optional()?)
 }
 
+/// All devices.
+pub(super) fn devices(conn: &Connection) -> Result<Vec<DeviceRecord>> {
+    let mut statement = conn.prepare_cached(DEVICE)?;
+    let devices = statement.query_map([], device_row)?;
+    Ok(devices.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The newest one: a recovery gives desks new keys.
 pub(super) fn desk_of(conn: &Connection, user: UserId) -> Result<Option<DeviceRecord>> {
     let newest = "WHERE user = ?1 AND desk_seed IS NOT NULL ORDER BY rowid DESC LIMIT 1";

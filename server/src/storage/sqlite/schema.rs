@@ -48,14 +48,17 @@ CREATE TABLE docs (
     kind INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
     folio INTEGER UNIQUE,
-    status INTEGER,
+    status INTEGER, -- NULL for what is not a petition
+    agency INTEGER, -- the first of those it is with
     neighborhood INTEGER,
+    captured_at INTEGER NOT NULL, -- by its author's clock, milliseconds UTC
     masked_name TEXT,
     version BLOB NOT NULL, -- of its heads, before the summary so that reading it reads no further
     summary BLOB NOT NULL
 ) STRICT;
 CREATE INDEX docs_last ON docs (last_seq);
 CREATE INDEX docs_status ON docs (status) WHERE status IS NOT NULL;
+CREATE INDEX docs_report ON docs (agency, status, captured_at) WHERE status IS NOT NULL;
 CREATE INDEX docs_neighborhood ON docs (neighborhood) WHERE neighborhood IS NOT NULL;
 CREATE INDEX docs_catalogs ON docs (creation_seq) WHERE kind = 1;
 -- Apart, so that lists never touch the pages of the documents themselves.
@@ -65,6 +68,8 @@ CREATE VIRTUAL TABLE search USING fts5 (
     content = '', contentless_delete = 1,
     tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
 );
+-- The words of subjects, places and names as the index has them, for searches that forgive.
+CREATE TABLE words (word TEXT PRIMARY KEY, letters INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE scope_log (
     scope TEXT NOT NULL,

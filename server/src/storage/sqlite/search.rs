@@ -2,11 +2,13 @@
 
 use manzana_engine::ids::normalize_provisional;
 use manzana_engine::summary::{DocKind, Summary};
+use rusqlite::Connection;
+
+use super::super::Result;
+use super::words::{self, LONGEST};
 
 /// Most words of a query that are looked at.
 const QUERY_WORDS: usize = 12;
-/// Longest word of a query, characters; what follows is cut off, and the prefix still finds.
-const WORD_CHARS: usize = 40;
 /// Letters of a provisional folio.
 const PROVISIONAL_CHARS: usize = 8;
 /// Fewest letters for which a word is tried as the beginning of a provisional folio.
@@ -64,46 +66,81 @@ impl FolioFormat {
     }
 }
 
-/// The FTS5 expression for what a person typed; `None` when there is no word in it.
+/// What a person looks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Search {
+    /// The FTS5 expression.
+    pub(super) expression: String,
+    /// The words that are looked for instead, when nothing has one of those typed.
+    pub(super) corrected: Option<String>,
+}
+
+/// What to look for when a person typed this; `None` when there is no word in it.
 ///
-/// Every word must be there, each as a beginning. Words are always quoted: nothing that a person
-/// types is read as an operator.
-pub(super) fn expression(typed: &str) -> Option<String> {
-    let words: Vec<String> = typed
+/// Every word must be there, each as a beginning or with what [`words::meaning`] takes it for. Words are
+/// always quoted: nothing that a person types is read as an operator.
+pub(super) fn search(conn: &Connection, typed: &str) -> Result<Option<Search>> {
+    let typed: Vec<String> = typed
         .split_whitespace()
         .map(clean)
         .filter(|word| word.chars().any(char::is_alphanumeric))
         .take(QUERY_WORDS)
         .collect();
-    if words.is_empty() {
-        return None;
+    if typed.is_empty() {
+        return Ok(None);
     }
-    let all: Vec<String> = words.iter().map(|word| one_word(word)).collect();
-    let all = all.join(" AND ");
+    let (mut all, mut corrected) = (Vec::new(), Vec::new());
+    for word in &typed {
+        let (expression, instead) = one_word(conn, word)?;
+        all.push(expression);
+        corrected.push(instead);
+    }
+    let mut expression = all.join(" AND ");
     // Dictated in pieces ("ab1o l2 z9"), the whole of it may be one provisional folio.
-    let whole = normalize_provisional(&words.concat());
-    if words.len() > 1 && whole.len() == PROVISIONAL_CHARS && is_plain(&whole) {
-        return Some(format!("({all}) OR provisional : \"{whole}\""));
+    let whole = normalize_provisional(&typed.concat());
+    if typed.len() > 1 && whole.len() == PROVISIONAL_CHARS && is_plain(&whole) {
+        expression = format!("({expression}) OR provisional : \"{whole}\"");
     }
-    Some(all)
+    let corrected = corrected.iter().any(Option::is_some).then(|| {
+        let words = corrected.into_iter().zip(typed);
+        let words: Vec<String> = words
+            .map(|(instead, typed)| instead.unwrap_or(typed))
+            .collect();
+        words.join(" ")
+    });
+    Ok(Some(Search {
+        expression,
+        corrected,
+    }))
 }
 
 fn clean(word: &str) -> String {
     word.chars()
         .filter(|c| !c.is_control())
-        .take(WORD_CHARS)
+        // What follows is cut off, and the beginning still finds.
+        .take(LONGEST)
         .collect()
 }
 
-fn one_word(word: &str) -> String {
+/// The expression of one word, and the word that it was corrected to.
+fn one_word(conn: &Connection, word: &str) -> Result<(String, Option<String>)> {
     let quoted = word.replace('"', "\"\"");
+    let mut either = vec![format!("\"{quoted}\" *")];
+    let mut corrected = None;
+    if let Some(folded) = words::folded(word) {
+        let meaning = words::meaning(conn, &folded)?;
+        corrected = meaning.instead;
+        if !meaning.words.is_empty() {
+            // Whole words are read from the end of their lists; a beginning is gathered whole first.
+            either = vec![words::any_of(&meaning.words)];
+        }
+    }
     let folio = normalize_provisional(word);
     let tried = PROVISIONAL_PREFIX..=PROVISIONAL_CHARS;
     if tried.contains(&folio.len()) && is_plain(&folio) {
-        format!("(\"{quoted}\" * OR provisional : \"{folio}\" *)")
-    } else {
-        format!("\"{quoted}\" *")
+        either.push(format!("provisional : \"{folio}\" *"));
     }
+    Ok((format!("({})", either.join(" OR ")), corrected))
 }
 
 fn is_plain(text: &str) -> bool {
@@ -111,23 +148,5 @@ fn is_plain(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_people_type_is_never_an_operator() {
-        assert_eq!(
-            expression("a\" OR b* NEAR(c").as_deref(),
-            Some(r#""a""" * AND "OR" * AND "b*" * AND "NEAR(c" *"#)
-        );
-        assert_eq!(expression(" - \u{0} ** "), None);
-    }
-
-    #[test]
-    fn a_provisional_folio_is_found_as_dictated() {
-        let typed = expression("ab1o l2z9").unwrap();
-        assert!(typed.contains("provisional : \"AB1012Z9\""), "{typed}");
-        let typed = expression("AB1O-L2Z9").unwrap();
-        assert!(typed.contains("provisional : \"AB1012Z9\" *"), "{typed}");
-    }
-}
+#[path = "search_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::{Result, StorageError};
 use super::convert::int;
-use super::digests::DigestCache;
+use super::memory::Memory;
 use super::schema::SCHEMA;
 use super::search::FolioFormat;
 
@@ -44,8 +44,7 @@ pub(super) struct Writer {
     conn: Connection,
     version: i64,
     checkpoints: Checkpoints,
-    /// States of digests as last committed by this writer.
-    pub(super) digests: DigestCache,
+    memory: Memory,
     pub(super) format: FolioFormat,
 }
 
@@ -55,7 +54,7 @@ impl Writer {
             conn,
             version: 0,
             checkpoints,
-            digests: DigestCache::default(),
+            memory: Memory::default(),
             format,
         }
     }
@@ -63,7 +62,7 @@ impl Writer {
     /// Runs `work` in one transaction: all of it is durable, or nothing of it was.
     fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut DigestCache, &FolioFormat) -> Result<T>,
+        work: impl FnOnce(&Transaction<'_>, &mut Memory, &FolioFormat) -> Result<T>,
     ) -> Result<T> {
         let tx = self
             .conn
@@ -71,15 +70,15 @@ impl Writer {
         // Another process may have written since: what is remembered is stale then.
         let version = tx.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if self.version != version {
-            self.digests.clear();
+            self.memory.clear();
             self.version = version;
         }
-        let done = work(&tx, &mut self.digests, &self.format)
+        let done = work(&tx, &mut self.memory, &self.format)
             .and_then(|value| tx.commit().map(|()| value).map_err(StorageError::from));
         if done.is_err() {
-            self.digests.clear();
+            self.memory.clear();
         } else {
-            self.digests.trim();
+            self.memory.trim();
         }
         self.checkpoints.written(self.conn.total_changes());
         done
@@ -171,9 +170,7 @@ impl WriterThread {
     /// Runs `work` in a transaction of its own, after the writes asked for before.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>, &mut DigestCache, &FolioFormat) -> Result<T>
-        + Send
-        + 'static,
+        work: impl FnOnce(&Transaction<'_>, &mut Memory, &FolioFormat) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.run(move |writer| writer.transact(work)).await
     }

@@ -16,7 +16,9 @@ use super::convert::{
     Misuse, cbor, int, kind_code, listed_as, optional_uint, scope_key, status_code, to_cbor, uint,
 };
 use super::digests::DigestCache;
+use super::memory::Memory;
 use super::search::{FolioFormat, Indexed};
+use super::words::KnownWords;
 
 /// Where a document stood before the batch.
 #[derive(Default)]
@@ -108,7 +110,7 @@ impl WorkingDocs {
         mut self,
         conn: &Connection,
         format: &FolioFormat,
-        digests: &mut DigestCache,
+        memory: &mut Memory,
         writes: Vec<DocWrite>,
     ) -> Result<Vec<Arc<DocState>>> {
         let mut saved = BTreeMap::new();
@@ -124,11 +126,11 @@ impl WorkingDocs {
                 .remove(&doc)
                 .ok_or(Misuse("an entry of a document that has no bytes"))?;
             working.write_row(conn, &doc, &bytes)?;
-            working.write_search(conn, format)?;
-            working.write_scopes(conn, digests, &doc)?;
+            working.write_search(conn, format, &mut memory.words)?;
+            working.write_scopes(conn, &mut memory.digests, &doc)?;
             states.push(Arc::new(working.into_state(doc, bytes)));
         }
-        digests.flush(conn)?;
+        memory.digests.flush(conn)?;
         Ok(states)
     }
 
@@ -151,14 +153,16 @@ impl Working {
     fn write_row(&self, conn: &Connection, doc: &DocId, saved: &Bytes) -> Result<()> {
         let status = (self.summary.doc_kind == DocKind::Petition)
             .then(|| status_code(listed_as(&self.summary)));
+        let agency = self.summary.agencies.first().map(|agency| agency.id);
         let neighborhood = self.summary.neighborhood.as_ref().map(|entry| entry.id);
         conn.prepare_cached(
-            "INSERT INTO docs (creation_seq, doc, kind, last_seq, folio, status, neighborhood,
-                               masked_name, version, summary)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            "INSERT INTO docs (creation_seq, doc, kind, last_seq, folio, status, agency, neighborhood,
+                               captured_at, masked_name, version, summary)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (creation_seq) DO UPDATE SET
-                 last_seq = excluded.last_seq, status = excluded.status,
-                 neighborhood = excluded.neighborhood, masked_name = excluded.masked_name,
+                 last_seq = excluded.last_seq, status = excluded.status, agency = excluded.agency,
+                 neighborhood = excluded.neighborhood, captured_at = excluded.captured_at,
+                 masked_name = excluded.masked_name,
                  version = excluded.version, summary = excluded.summary",
         )?
         .execute(params![
@@ -168,7 +172,9 @@ impl Working {
             int(self.last_seq),
             self.folio.map(int),
             status,
+            agency,
             neighborhood,
+            self.summary.captured_at,
             self.masked_name,
             Version::of(&self.summary.heads).0,
             to_cbor(&self.summary),
@@ -181,7 +187,12 @@ impl Working {
         Ok(())
     }
 
-    fn write_search(&self, conn: &Connection, format: &FolioFormat) -> Result<()> {
+    fn write_search(
+        &self,
+        conn: &Connection,
+        format: &FolioFormat,
+        words: &mut KnownWords,
+    ) -> Result<()> {
         let name = self.masked_name.as_deref();
         let indexed = Indexed::of(&self.summary, self.folio, name, format);
         let Some(text) = indexed.as_ref().filter(|_| indexed != self.before.indexed) else {
@@ -201,6 +212,14 @@ impl Working {
             text.neighborhood,
             text.name,
         ])?;
+        for text in [
+            &text.subject,
+            &text.location,
+            &text.neighborhood,
+            &text.name,
+        ] {
+            words.add(conn, text)?;
+        }
         Ok(())
     }
 
