@@ -72,6 +72,16 @@ impl Device {
     }
 }
 
+/// Asks the relay to enrol this key.
+pub(crate) async fn enrolment(door: &Door, invitation: &Invitation, key: &SecretKey) -> Enrolment {
+    let request = EnrolRequest {
+        code: invitation.code.clone(),
+        device_key: key.public(),
+    };
+    let body = door.post("/v1/enrol", &codec::encode(&request)).await;
+    codec::decode(&body).expect("an enrolment")
+}
+
 impl<S: ReplicaStore> Device<S> {
     /// Enrols a new device with this invitation, on an empty store.
     pub async fn enrol_with(invitation: &Invitation, seed: u64, store: S) -> Self {
@@ -80,12 +90,7 @@ impl<S: ReplicaStore> Device<S> {
         random.fill(&mut key);
         let key = SecretKey::from_seed(key);
         let door = Door::new(invitation.relay.clone(), &invitation.root);
-        let request = EnrolRequest {
-            code: invitation.code.clone(),
-            device_key: key.public(),
-        };
-        let body = door.post("/v1/enrol", &codec::encode(&request)).await;
-        let enrolment: Enrolment = codec::decode(&body).expect("an enrolment");
+        let enrolment = enrolment(&door, invitation, &key).await;
         let meta = Meta::enrolled(&key, invitation.root, enrolment, 1).expect("the city's word");
         let mut replica = Replica::open(store, Continuity::First, &mut random).expect("a replica");
         replica.enrol(meta).expect("enrolled");

@@ -14,9 +14,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::author::Author;
 use crate::table::{Goal, Report, Row, ms};
 use crate::town::{Town, record};
+use manzana_tests::author::Author;
 
 /// Files that a process has open beside its sockets.
 const OTHER_FILES: u64 = 500;
@@ -178,7 +178,7 @@ pub(crate) async fn wait(
                 let at = if fresh { None } else { Some(0) };
                 let mut link = author.enter(&door, at).await;
                 // After the digests of its scopes there is nothing more to say.
-                let mut due = manzana_engine::replica::held_scopes(&author.granted).len();
+                let mut due = manzana_engine::replica::held_scopes(author.granted()).len();
                 while due > 0 {
                     let frame = link.next().await.expect("the session goes on");
                     due -= usize::from(matches!(frame, Down::Digest { .. }));

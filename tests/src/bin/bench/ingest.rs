@@ -20,16 +20,18 @@ use manzana_server::clock::SystemClock;
 use manzana_server::config::Config;
 use manzana_server::gate::{Gate, GateError};
 use manzana_server::metrics::Metrics;
-use manzana_server::relay::{CityFace, CityKeys, Relay, RelayParts, SystemRandomness, router};
+use manzana_server::relay::{
+    CityFace, CityKeys, Relay, RelayParts, SEGMENT_DOCS, SystemRandomness, router,
+};
 use manzana_server::serve::{self, Listeners, Parts};
 use manzana_tests::device::Door;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::author::Author;
 use crate::story;
 use crate::table::{Goal, Report, Row};
 use crate::town::Town;
+use manzana_tests::author::Author;
 
 /// Devices that push at once.
 const DEVICES: u32 = 8;
@@ -203,6 +205,7 @@ pub(crate) async fn serve_inside(folder: &Path) -> anyhow::Result<()> {
             folio_prefix: config.city.folio_prefix.clone(),
             folio_width: config.city.folio_width,
         },
+        segment_docs: SEGMENT_DOCS,
     };
     let clock = Arc::new(SystemClock);
     let store = Arc::new(city::open_store(&config)?);

@@ -7,10 +7,10 @@
 //! envelopes and grows from one size to the next. What takes microseconds is in `benches/small.rs`.
 #![forbid(unsafe_code)]
 
-mod author;
 #[allow(dead_code)]
 #[path = "../demo_city/catalog.rs"]
 mod catalog;
+mod desk;
 #[allow(dead_code)]
 #[path = "../demo_city/dice.rs"]
 mod dice;
@@ -46,12 +46,15 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// Only these groups of rows: cold, back, catchup, phone, memory, live, watchers, backlog, wire,
-    /// ingest, idle.
+    /// ingest, idle, desk.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Sizes that the city grows through, in petitions; `k` is a thousand.
     #[arg(long, value_delimiter = ',', value_parser = size)]
     sizes: Vec<usize>,
+    /// Rows that the list is asked over.
+    #[arg(long, value_delimiter = ',', value_parser = size)]
+    rows: Vec<usize>,
     /// Idle sockets to hold.
     #[arg(long)]
     sockets: Option<usize>,
@@ -88,6 +91,7 @@ struct Budget {
     captures: usize,
     backlogs: Vec<usize>,
     sockets: usize,
+    rows: Vec<usize>,
 }
 
 impl Budget {
@@ -101,6 +105,7 @@ impl Budget {
                 captures: 200,
                 backlogs: vec![100],
                 sockets: 1_000,
+                rows: vec![30_000],
             }
         } else {
             Self {
@@ -111,11 +116,16 @@ impl Budget {
                 captures: 500,
                 backlogs: vec![100, 400, 1_600],
                 sockets: 10_000,
+                rows: vec![30_000, 1_000_000],
             }
         };
         if !args.sizes.is_empty() {
             budget.sizes.clone_from(&args.sizes);
             budget.sizes.sort_unstable();
+        }
+        if !args.rows.is_empty() {
+            budget.rows.clone_from(&args.rows);
+            budget.rows.sort_unstable();
         }
         budget.sockets = args.sockets.unwrap_or(budget.sockets);
         budget
@@ -265,6 +275,9 @@ impl Run {
         }
         if self.wants("ingest") {
             ingest::ingest(report, self.budget.captures, self.seed).await;
+        }
+        if self.wants("desk") {
+            desk::desk(report, &self.budget.rows, self.seed).await;
         }
         if self.wants("idle") {
             idle::sockets(report, self.budget.sockets, self.seed).await;

@@ -22,9 +22,9 @@ use manzana_store::SqliteReplica;
 use manzana_tests::device::{Device, Door};
 use manzana_tests::relay::City;
 
-use crate::author::Author;
 use crate::dice::Dice;
 use crate::story::{BLOCKS, CITY_AGENCIES, Story, Who, story};
+use manzana_tests::author::Author;
 
 /// Petitions authored at a time: their documents are in memory meanwhile.
 const CHUNK: usize = 1_000;
@@ -319,10 +319,10 @@ impl Town {
 pub(crate) fn record(author: &Author) -> DeviceRecord {
     DeviceRecord {
         id: author.id(),
-        key: author.granted.device_key,
-        user: author.granted.user,
-        grant: author.grant.clone(),
-        grant_id: author.grant.id(),
+        key: author.granted().device_key,
+        user: author.granted().user,
+        grant: author.grant().clone(),
+        grant_id: author.grant().id(),
         revoked_at: None,
         desk_seed: None,
     }

@@ -1,39 +1,41 @@
 //! Fills an empty city with plausible petitions, through signed envelopes and the relay's own intake.
 //!
 //! Nothing is put into the relay's database: people are added and invited by the `manzana` command,
-//! their devices enrol, author with times of years ago and sync over TLS like any phone. The newest six
-//! petitions are the ones that the city's own screen showed, SIAC-030846 to SIAC-030851; the relay must
-//! have been started with a first folio of 30852 less the number of petitions.
+//! their devices enrol, sign with times of years ago, and push over TLS like any phone. All 29,397 of them
+//! are the city's own report, agency by agency; the newest six are the ones that its screen showed,
+//! SIAC-030846 to SIAC-030851. The relay must have been started with a first folio of 30852 less the
+//! number of petitions.
 #![forbid(unsafe_code)]
 
 mod catalog;
-mod device;
 mod dice;
+mod load;
+mod places;
 mod plan;
 mod texts;
 
-use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
-use manzana_engine::fold::EventKind;
-use manzana_engine::ids::DocId;
-use manzana_engine::record::Event;
-use manzana_engine::replica::Replica;
-use manzana_store::SqliteReplica;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use manzana_client::Invitation;
+use manzana_engine::seal::Entropy as _;
+use manzana_tests::author::Author;
+use manzana_tests::device::Door;
 
-use device::Device;
 use dice::Dice;
-use plan::{Act, CREWS, Planned, Round, Step, Who};
+use load::Devices;
+use plan::{CAPTAIN_COUNT, CREWS, DESKS, FIRST_COLONIA};
 
 /// Fills an empty, running city with petitions, through its own intake.
 #[derive(Parser)]
 struct Args {
     /// How many petitions, the six known ones among them.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(6..=30_000))]
+    #[arg(long, default_value_t = 29_397, value_parser = clap::value_parser!(u16).range(6..=29_397))]
     petitions: u16,
     /// The same seed gives the same city.
     #[arg(long, default_value_t = 26_102_021)]
@@ -47,9 +49,9 @@ struct Args {
     /// Where the relay takes devices.
     #[arg(long, value_name = "https://HOST:PORT")]
     relay: String,
-    /// A folder for the seeding devices.
+    /// A folder for the catalogs and the map of colonias.
     #[arg(long)]
-    devices: PathBuf,
+    out: PathBuf,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -62,37 +64,54 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let started = Instant::now();
-    std::fs::create_dir_all(&args.devices)?;
-    let catalogs = args.devices.join("catalogs.json");
-    std::fs::write(
-        &catalogs,
-        serde_json::to_string_pretty(&catalog::catalogs())?,
-    )?;
-    manzana(args, &["catalog"], &[&catalogs.to_string_lossy()])?;
-    let mut city = City {
-        planned: plan::city(args.petitions.into(), args.seed),
-        docs: Vec::new(),
-        devices: Devices::enrol(args).await?,
-        dice: Dice::new(args.seed ^ 0x5EED),
+    std::fs::create_dir_all(&args.out)?;
+    let write = |name: &str, value: &serde_json::Value| {
+        let path = args.out.join(name);
+        std::fs::write(&path, serde_json::to_string_pretty(value)?)?;
+        anyhow::Ok(path)
     };
-    say("devices enrolled", city.devices.count(), started);
-    city.capture().await?;
-    say("petitions captured and accepted", city.docs.len(), started);
-    let mut steps = city.counter().await?;
-    say("acts of the counter", steps, started);
-    steps = city.field().await?;
+    let catalogs = write("catalogs.json", &catalog::catalogs())?;
+    write("colonias.geojson", &places::map())?;
+    manzana(args, &["catalog"], &[&catalogs.to_string_lossy()])?;
+    let planned = plan::city(args.petitions.into(), args.seed);
+    let (petitions, steps) = (
+        planned.len(),
+        planned.iter().map(|p| p.steps.len()).sum::<usize>(),
+    );
+    let (devices, door) = enrol(args).await?;
     say(
-        "acts of the crews, sent after the counter's",
-        steps,
+        &format!("{} devices enrolled", devices.authors.len()),
         started,
     );
-    steps = city.closing().await?;
-    say("confirmations and decisions", steps, started);
-    city.check(started).await
+    let progress = progress((petitions + steps) as u64);
+    let pushed = load::load(devices, door, planned, args.seed ^ 0x5EED, &progress).await?;
+    progress.finish_and_clear();
+    ensure!(
+        pushed == (petitions + steps) as u64,
+        "{pushed} changes were taken in"
+    );
+    say(
+        &format!("{petitions} petitions with {pushed} signed changes were taken in"),
+        started,
+    );
+    Ok(())
 }
 
-fn say(what: &str, count: usize, started: Instant) {
-    println!("{:>6.1} s  {count} {what}", seconds(started));
+fn say(what: &str, started: Instant) {
+    println!("{:>6.1} s  {what}", started.elapsed().as_secs_f32());
+}
+
+/// On a terminal; nothing where there is none.
+fn progress(total: u64) -> ProgressBar {
+    let target = match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    let style = ProgressStyle::with_template(
+        "{bar:40} {human_pos}/{human_len} changes, {per_sec}, {eta} left",
+    );
+    ProgressBar::with_draw_target(Some(total), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Runs one command of `manzana` on the city; gives what it printed.
@@ -113,232 +132,58 @@ fn manzana(args: &Args, command: &[&str], rest: &[&str]) -> anyhow::Result<Strin
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The seeding devices, by kind.
-struct Devices {
-    desks: Vec<Device>,
-    captains: Vec<Device>,
-    crews: Vec<Device>,
-    supervisor: Device,
-}
-
-impl Devices {
-    async fn enrol(args: &Args) -> anyhow::Result<Self> {
-        let person = async |name: &str, display: &str, role: &str, rest: &[String]| {
-            manzana(
-                args,
-                &["user", "add"],
-                &["--role", role, "--display", display, name],
-            )?;
-            let relay = ["--relay", &args.relay, "--user", name];
-            let rest: Vec<&str> = relay
-                .into_iter()
-                .chain(rest.iter().map(String::as_str))
-                .collect();
-            let invitation = manzana(args, &["invite"], &rest)?;
-            Device::enrol(args.devices.join(name), name, &invitation).await
-        };
-        let scope = |scope: String| ["--scope".to_owned(), scope];
-        let whole = scope("city".to_owned());
-        let (mut desks, mut captains, mut crews) = (Vec::new(), Vec::new(), Vec::new());
-        for n in 1..=plan::DESKS {
-            let (name, display) = (format!("ventanilla-{n}"), format!("Ventanilla {n}"));
-            desks.push(person(&name, &display, "operator", &whole).await?);
-        }
-        for block in (plan::FIRST_BLOCK..).take(plan::CAPTAIN_COUNT) {
-            let (name, display) = (format!("jefe-{block}"), format!("Jefe de manzana {block}"));
-            let [flag, scope] = scope(format!("block:{block}"));
-            let rest = [flag, scope, "--block".to_owned(), block.to_string()];
-            captains.push(person(&name, &display, "block_captain", &rest).await?);
-        }
-        for (name, display, agencies) in CREWS {
-            let scopes = agencies
-                .iter()
-                .map(|place| format!("agency:{}", catalog::id(*place)));
-            let rest: Vec<String> = scopes.flat_map(scope).collect();
-            crews.push(person(name, display, "crew", &rest).await?);
-        }
-        let supervisor = person("supervision-1", "Supervisión 1", "supervisor", &whole).await?;
-        Ok(Self {
-            desks,
-            captains,
-            crews,
-            supervisor,
-        })
+/// The devices, in the order of their places.
+async fn enrol(args: &Args) -> anyhow::Result<(Devices, Door)> {
+    let mut people: Vec<(String, String, &str, Vec<String>)> = Vec::new();
+    let scope = |scope: String| vec!["--scope".to_owned(), scope];
+    for n in 1..=DESKS {
+        let names = (format!("ventanilla-{n}"), format!("Ventanilla {n}"));
+        people.push((names.0, names.1, "operator", scope("city".to_owned())));
     }
-
-    fn count(&self) -> usize {
-        self.desks.len() + self.captains.len() + self.crews.len() + 1
+    for colonia in (FIRST_COLONIA..).take(CAPTAIN_COUNT) {
+        let block = places::block(colonia);
+        let names = (format!("jefe-{block}"), format!("Jefe de manzana {block}"));
+        let mut rest = scope(format!("block:{block}"));
+        rest.extend(["--block".to_owned(), block.to_string()]);
+        people.push((names.0, names.1, "block_captain", rest));
     }
-
-    fn of(&self, who: Who) -> &Device {
-        match who {
-            Who::Desk(n) => &self.desks[n],
-            Who::Captain(n) => &self.captains[n],
-            Who::Crew(n) => &self.crews[n],
-            Who::Supervisor => &self.supervisor,
-        }
+    for (name, display, agencies) in CREWS {
+        let scopes = agencies
+            .iter()
+            .map(|place| format!("agency:{}", catalog::id(*place)));
+        let rest = scopes.flat_map(scope).collect();
+        people.push((name.to_owned(), display.to_owned(), "crew", rest));
     }
-}
+    let supervisor = ("supervision-1".to_owned(), "Supervisión 1".to_owned());
+    people.push((
+        supervisor.0,
+        supervisor.1,
+        "supervisor",
+        scope("city".to_owned()),
+    ));
 
-struct City {
-    planned: Vec<Planned>,
-    /// The documents, in the order of `planned`.
-    docs: Vec<DocId>,
-    devices: Devices,
-    dice: Dice,
-}
-
-impl City {
-    /// Captures everything in order. A device that captured several in a row sends them together, and
-    /// the next one begins once they are accepted: so the folios follow the dates.
-    async fn capture(&mut self) -> anyhow::Result<()> {
-        for run in self.planned.chunk_by(|one, next| one.by == next.by) {
-            let device = self.devices.of(run[0].by);
-            let docs = device.write(&mut self.dice, |replica, dice| {
-                run.iter()
-                    .map(|planned| capture(replica, planned, dice))
-                    .collect()
-            });
-            let docs: Vec<DocId> = docs?;
-            self.docs.extend(docs);
-            device.sync().await?;
-        }
-        Ok(())
-    }
-
-    /// The counter refers, comments and closes what it can.
-    async fn counter(&mut self) -> anyhow::Result<usize> {
-        let mut count = 0;
-        for who in (0..plan::DESKS).map(Who::Desk) {
-            self.devices.of(who).sync().await?;
-            count += self.write(who, Round::Counter)?;
-            self.devices.of(who).sync().await?;
-        }
-        Ok(count)
-    }
-
-    /// Crews fetch their work and do it with no network; meanwhile the counter closes some of it
-    /// otherwise; then the crews come back.
-    async fn field(&mut self) -> anyhow::Result<usize> {
-        let mut count = 0;
-        let crews = (0..CREWS.len()).map(Who::Crew);
-        for who in crews.clone() {
-            self.devices.of(who).sync().await?;
-            count += self.write(who, Round::Field)?;
-        }
-        for who in (0..plan::DESKS).map(Who::Desk) {
-            count += self.write(who, Round::Blind)?;
-            self.devices.of(who).sync().await?;
-        }
-        for who in crews {
-            self.devices.of(who).sync().await?;
-        }
-        Ok(count)
-    }
-
-    /// Everybody has everything: citizens' answers are noted, the supervisor decides.
-    async fn closing(&mut self) -> anyhow::Result<usize> {
-        let mut count = 0;
-        let desks = (0..plan::DESKS).map(Who::Desk);
-        let captains = (0..plan::CAPTAIN_COUNT).map(Who::Captain);
-        for who in desks.chain(captains).chain([Who::Supervisor]) {
-            self.devices.of(who).sync().await?;
-            count += self.write(who, Round::Closing)?;
-            self.devices.of(who).sync().await?;
-        }
-        Ok(count)
-    }
-
-    /// Authors the steps of one device in one round, in the order of their times.
-    fn write(&mut self, who: Who, round: Round) -> anyhow::Result<usize> {
-        let mine = |step: &&Step| step.who == who && step.round == round;
-        let mut steps: Vec<(DocId, &Step)> = Vec::new();
-        for (planned, doc) in self.planned.iter().zip(&self.docs) {
-            steps.extend(planned.steps.iter().filter(mine).map(|step| (*doc, step)));
-        }
-        steps.sort_by_key(|(_, step)| step.at);
-        self.devices.of(who).write(&mut self.dice, |replica, _| {
-            for (doc, step) in &steps {
-                perform(replica, *doc, step).with_context(|| format!("{step:?}"))?;
-            }
-            Ok(steps.len())
-        })
-    }
-
-    /// What the city came to, as a device with the whole of it sees it.
-    async fn check(&self, started: Instant) -> anyhow::Result<()> {
-        let desk = &self.devices.desks[0];
-        desk.sync().await?;
-        let rows = desk
-            .with_client(async |client| Ok(client.list().await?))
-            .await?;
-        let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut folios: Vec<&str> = Vec::new();
-        for row in &rows {
-            *statuses.entry(row.summary.status.as_str()).or_default() += 1;
-            folios.extend(row.folio.as_deref());
-        }
-        folios.sort_unstable();
-        let (Some(first), Some(last)) = (folios.first(), folios.last()) else {
-            bail!("the city is empty");
-        };
-        println!(
-            "{:>6.1} s  {} petitions, {first} to {last}",
-            seconds(started),
-            rows.len()
-        );
-        println!("          {statuses:?}");
-        ensure!(
-            rows.len() == self.planned.len(),
-            "of {} petitions",
-            self.planned.len()
-        );
-        let expected = format!("SIAC-{:06}", plan::LAST_FOLIO);
-        ensure!(
-            *last == expected,
-            "the newest folio is {last}, wanted {expected}"
-        );
-        Ok(())
-    }
-}
-
-fn seconds(started: Instant) -> f32 {
-    started.elapsed().as_secs_f32()
-}
-
-fn capture(
-    replica: &mut Replica<SqliteReplica>,
-    planned: &Planned,
-    dice: &mut Dice,
-) -> anyhow::Result<DocId> {
-    let form = planned.form.clone();
-    let saved = replica.capture(form, planned.petitioner.as_ref(), planned.at, dice)?;
-    saved
-        .docs
-        .first()
-        .copied()
-        .context("a capture makes a document")
-}
-
-fn perform(replica: &mut Replica<SqliteReplica>, doc: DocId, step: &Step) -> anyhow::Result<()> {
-    let docs = [doc];
-    let mut act = |kind: EventKind, fill: &dyn Fn(&mut Event)| {
-        replica.act(&docs, step.at, |event| fill(event), kind)
+    let mut dice = Dice::new(args.seed ^ 0xDE71CE);
+    let mut devices = Devices {
+        authors: Vec::new(),
+        seal_key: [0; 32],
     };
-    match &step.act {
-        Act::Refer(agency) => act(EventKind::Referred, &|e| e.agency = Some(agency.clone())),
-        Act::Started => act(EventKind::Started, &|_| {}),
-        Act::NotYet(reason) => act(EventKind::NotYet, &|e| e.reason = Some(reason.clone())),
-        Act::Done(note) => act(EventKind::Done, &|e| e.note = Some(note.clone())),
-        Act::NotApplicable(reason) => act(EventKind::NotApplicable, &|e| {
-            e.reason = Some(reason.clone())
-        }),
-        Act::Confirmed => act(EventKind::CitizenConfirmed, &|_| {}),
-        Act::Final(outcome, reason) => act(EventKind::FinalState, &|e| {
-            e.outcome = Some(*outcome);
-            e.reason = Some(reason.clone());
-        }),
-        Act::Comment(text) => replica.comment(doc, text, step.at),
-    }?;
-    Ok(())
+    let mut door = None;
+    for (name, display, role, rest) in &people {
+        manzana(
+            args,
+            &["user", "add"],
+            &["--role", role, "--display", display, name],
+        )?;
+        let mut asked = vec!["--relay", &args.relay, "--user", name];
+        asked.extend(rest.iter().map(String::as_str));
+        let invitation = manzana(args, &["invite"], &asked)?;
+        let invitation: Invitation = invitation.trim().parse().context("the invitation")?;
+        let mut seed = [0; 32];
+        dice.fill(&mut seed);
+        let (author, seal_key) = Author::enrol(&invitation, seed).await;
+        devices.authors.push(author);
+        devices.seal_key = seal_key;
+        door.get_or_insert_with(|| Door::new(invitation.relay.clone(), &invitation.root));
+    }
+    Ok((devices, door.context("a city without people")?))
 }

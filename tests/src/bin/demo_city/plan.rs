@@ -1,27 +1,25 @@
 //! The plan of the city: its petitions in the order of their folios, and what happens to each.
 
 use manzana_engine::fold::Outcome;
-use manzana_engine::ids::CatalogId;
 use manzana_engine::intent::NewPetition;
-use manzana_engine::record::{CatalogRef, Position};
+use manzana_engine::record::CatalogRef;
 use manzana_engine::seal::Petitioner;
 
 use super::catalog::{
     self, AGENCIES, CAPTAINS, CHANNELS, KINDS, NEIGHBORHOODS, STREETS, agency_named,
 };
 use super::dice::Dice;
+use super::places;
 use super::texts::{self, Problem};
 
-/// Folio of the city's newest petition.
-pub(crate) const LAST_FOLIO: u64 = 30_851;
 /// The petitions that the city's own screen showed: always the newest.
 pub(crate) const SHOWN: usize = 6;
-/// Devices of the counter, and of block captains (the first is Cuauhtémoc's).
-pub(crate) const DESKS: usize = 2;
-/// Captains with a block each.
-pub(crate) const CAPTAIN_COUNT: usize = 6;
-/// Block of the first captain; the others follow.
-pub(crate) const FIRST_BLOCK: CatalogId = 1101;
+/// Devices of the counter.
+pub(crate) const DESKS: usize = 3;
+/// Captains, with a block of their own each.
+pub(crate) const CAPTAIN_COUNT: usize = 12;
+/// Colonia of the first captain (Adolfo López Mateos); the others follow.
+pub(crate) const FIRST_COLONIA: usize = 3;
 
 const MINUTE: i64 = 60_000;
 /// Between two petitions that a captain captures in a row.
@@ -32,8 +30,6 @@ const DAY: i64 = 24 * HOUR;
 const FROM: i64 = 1_514_872_800_000;
 /// 26/10/2021 00:00 in Coatzacoalcos (UTC-5 then).
 const LAST_DAY: i64 = 1_635_224_400_000;
-/// What is not answered yet is rare among the old and common among the new.
-const RECENT: i64 = 60 * DAY;
 
 /// Crews by their dependencias, as places of the catalog. The last takes what nobody else does.
 pub(crate) const CREWS: [(&str, &str, &[usize]); 6] = [
@@ -58,17 +54,16 @@ pub(crate) enum Who {
     Supervisor,
 }
 
-/// When the devices meet: each round's steps are made knowing what the rounds before had sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Round {
-    /// The counter refers and comments.
-    Counter,
-    /// Crews work with no network.
-    Field,
-    /// The counter acts without knowing what the crews did.
-    Blind,
-    /// Everything has arrived: people confirm, the supervisor decides.
-    Closing,
+impl Who {
+    /// The place of the device among all of them: desks, captains, crews, the supervisor.
+    pub(crate) fn place(self) -> usize {
+        match self {
+            Self::Desk(n) => n,
+            Self::Captain(n) => DESKS + n,
+            Self::Crew(n) => DESKS + CAPTAIN_COUNT + n,
+            Self::Supervisor => DESKS + CAPTAIN_COUNT + CREWS.len(),
+        }
+    }
 }
 
 /// What is done to a petition.
@@ -82,19 +77,22 @@ pub(crate) enum Act {
     NotApplicable(String),
     Confirmed,
     Final(Outcome, String),
+    /// It tells of the same problem as the petition at this place of the plan.
+    DuplicateOf(usize),
 }
 
 /// One step of a petition's history.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) who: Who,
-    pub(crate) round: Round,
     pub(crate) at: i64,
     pub(crate) act: Act,
+    /// Done without knowing of the step before.
+    pub(crate) blind: bool,
 }
 
 /// One petition to be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Planned {
     pub(crate) by: Who,
     pub(crate) at: i64,
@@ -104,35 +102,161 @@ pub(crate) struct Planned {
 }
 
 /// How a petition ends, before its steps are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Pending,
     Referred,
     Started,
     Done,
     NotApplicable,
-    Conflict,
 }
 
-/// The whole city, oldest first, the six known rows last.
+/// What is known of a petition before anything of it is written.
+#[derive(Debug, Clone, Copy)]
+struct Card {
+    agency: usize,
+    fate: Fate,
+    /// Crew and counter close it differently; a supervisor decides.
+    conflict: bool,
+}
+
+/// One petition in so many is closed twice, and decided.
+const CONFLICT_EVERY: usize = 480;
+/// Of a hundred petitions, those that tell of a problem told already.
+const DUPLICATES: usize = 2;
+/// How far back a duplicate looks for its like.
+const NEIGHBOURS: usize = 60;
+
+/// The whole city, oldest first, the six known rows last: as many as the city had, and each agency's are
+/// exactly those of its report; of fewer, a sample.
 pub(crate) fn city(petitions: usize, seed: u64) -> Vec<Planned> {
     let mut dice = Dice::new(seed);
-    let times = arrivals(petitions.saturating_sub(SHOWN), &mut dice);
-    let conflicts = conflict_places(times.len());
+    let cards = deck(petitions.saturating_sub(SHOWN), &mut dice);
+    let times = arrivals(cards.len(), &mut dice);
     let mut planned: Vec<Planned> = Vec::with_capacity(petitions);
-    for (place, (at, by)) in times.into_iter().enumerate() {
-        planned.push(petition(at, by, conflicts.contains(&place), &mut dice));
+    for (card, (at, by)) in cards.into_iter().zip(times) {
+        let like = dice.percent(DUPLICATES).then(|| like(&planned, card, by));
+        planned.push(petition(at, by, card, &mut dice));
+        if let Some(place) = like.flatten() {
+            let (older, newer) = planned.split_at_mut(place + 1);
+            if let (Some(first), Some(last)) = (older.last(), newer.last_mut()) {
+                last.repeat(first, place);
+            }
+        }
     }
     planned.extend(shown_rows());
     planned
 }
 
-/// Where the conflicts that a supervisor has decided stand: a few, spread over the years.
-fn conflict_places(count: usize) -> Vec<usize> {
-    if count < 20 {
-        return Vec::new();
+/// A recent petition to the same agency, from which a neighbour's may be made.
+fn like(planned: &[Planned], card: Card, by: Who) -> Option<usize> {
+    // A captain's petition lies in the captain's block.
+    let Who::Desk(_) = by else { return None };
+    let recent = planned.iter().enumerate().rev().take(NEIGHBOURS);
+    let mut same = recent.filter(|(_, other)| {
+        let agency = other.form.agency.as_ref().map(|agency| agency.id);
+        agency == Some(catalog::id(card.agency)) && !other.is_duplicate()
+    });
+    same.next().map(|(place, _)| place)
+}
+
+impl Planned {
+    fn is_duplicate(&self) -> bool {
+        let linked = |step: &Step| matches!(step.act, Act::DuplicateOf(_));
+        self.steps.iter().any(linked)
     }
-    vec![count / 2, count * 4 / 5, count - 9]
+
+    /// Makes it tell of the same problem as another, from the same corner.
+    fn repeat(&mut self, other: &Self, place: usize) {
+        self.form = NewPetition {
+            service: other.form.service.clone(),
+            neighborhood: other.form.neighborhood.clone(),
+            street: other.form.street.clone(),
+            cross1: other.form.cross1.clone(),
+            cross2: other.form.cross2.clone(),
+            position: other.form.position,
+            title: other.form.title.clone(),
+            description: self.form.description.clone(),
+            ..self.form.clone()
+        };
+        let link = Step {
+            who: Who::Desk(0),
+            at: self.at + 20 * MINUTE,
+            act: Act::DuplicateOf(place),
+            blind: false,
+        };
+        self.steps.insert(0, link);
+    }
+}
+
+/// What the city's report counts, less the rows that are shown, in the order in which it came in: what is
+/// not answered yet is more common among the new.
+fn deck(count: usize, dice: &mut Dice) -> Vec<Card> {
+    let mut cards = Vec::new();
+    for (agency, counted) in AGENCIES.iter().enumerate() {
+        for (fate, count) in FATES.into_iter().zip(counted.counts) {
+            let shown = match fate {
+                Fate::Pending => shown_of(counted.name),
+                _ => 0,
+            };
+            let card = Card {
+                agency,
+                fate,
+                conflict: false,
+            };
+            let count = usize::try_from(count).unwrap_or_default() - shown;
+            cards.extend(std::iter::repeat_n(card, count));
+        }
+    }
+    let mut drawn: Vec<(usize, Card)> = cards
+        .into_iter()
+        .map(|card| (dice.below(DEAL), card))
+        .collect();
+    drawn.sort_by_key(|(number, _)| *number);
+    drawn.truncate(count);
+    for (number, card) in &mut drawn {
+        *number = match card.fate {
+            Fate::Done | Fate::NotApplicable => dice.below(DEAL),
+            _ => dice.below(DEAL).max(dice.below(DEAL)),
+        };
+        if card.fate == Fate::Pending && dice.percent(40) {
+            card.fate = Fate::Referred;
+        }
+    }
+    drawn.sort_by_key(|(number, _)| *number);
+    let mut cards: Vec<Card> = drawn.into_iter().map(|(_, card)| card).collect();
+    let decided = |card: &Card| matches!(card.fate, Fate::Done | Fate::NotApplicable);
+    let closed = cards.iter_mut().filter(|card| decided(card));
+    for card in closed.skip(CONFLICT_EVERY / 40).step_by(CONFLICT_EVERY) {
+        card.conflict = true;
+    }
+    cards
+}
+
+/// Large enough that no two cards are likely to have the same number.
+const DEAL: usize = 1 << 40;
+/// The groups of the report, by the places of an agency's counts.
+const FATES: [Fate; 4] = [
+    Fate::Pending,
+    Fate::Started,
+    Fate::Done,
+    Fate::NotApplicable,
+];
+
+/// How many of the shown rows are an agency's.
+fn shown_of(agency: &str) -> usize {
+    let of = |planned: &Planned| {
+        planned
+            .form
+            .agency
+            .as_ref()
+            .map(|agency| agency.name.clone())
+    };
+    let shown = shown_rows();
+    shown
+        .iter()
+        .filter(|planned| of(planned).as_deref() == Some(agency))
+        .count()
 }
 
 /// Times and authors in order: captains bring an afternoon's petitions at once.
@@ -176,17 +300,11 @@ fn by_day(at: i64) -> i64 {
     FROM + day * DAY + 8 * HOUR + rest / 2
 }
 
-fn petition(at: i64, by: Who, conflict: bool, dice: &mut Dice) -> Planned {
-    let agency = dice.weighted(AGENCIES.iter().map(|agency| agency.counts.iter().sum()));
-    let problem = dice.pick(texts::problems(agency));
-    let mut form = form(agency, problem, by, dice);
-    let fate = if conflict {
-        Fate::Conflict
-    } else {
-        fate(agency, at, dice)
-    };
-    let steps = steps(agency, at, by, fate, dice);
-    if fate != Fate::Pending && dice.percent(10) {
+fn petition(at: i64, by: Who, card: Card, dice: &mut Dice) -> Planned {
+    let problem = dice.pick(texts::problems(card.agency));
+    let mut form = form(card.agency, problem, by, dice);
+    let steps = steps(card, at, by, dice);
+    if card.fate != Fate::Pending && dice.percent(10) {
         // Who reports does not always know whose it is; the counter does.
         form.agency = None;
         form.service = None;
@@ -222,10 +340,11 @@ fn form(agency: usize, problem: &Problem, by: Who, dice: &mut Dice) -> NewPetiti
             }
         },
     };
-    let neighborhood = match by {
-        Who::Captain(place) => NEIGHBORHOODS[3 + place],
-        _ => dice.pick(&NEIGHBORHOODS),
+    let colonia = match by {
+        Who::Captain(place) => FIRST_COLONIA + place,
+        _ => dice.below(NEIGHBORHOODS.len()),
     };
+    let block = matches!(by, Who::Captain(_)).then(|| places::block(colonia));
     let [street, cross1, cross2] = [(); 3].map(|()| (*dice.pick(&STREETS)).to_owned());
     let number = dice.percent(70).then(|| 100 + dice.below(1_900));
     NewPetition {
@@ -235,22 +354,14 @@ fn form(agency: usize, problem: &Problem, by: Who, dice: &mut Dice) -> NewPetiti
         kind: Some(kind(dice)),
         agency: Some(CatalogRef::new(catalog::id(agency), AGENCIES[agency].name)),
         service: Some(CatalogRef::new(catalog::id(agency) * 100, problem.service)),
-        neighborhood: Some(neighborhood_named(neighborhood)),
+        neighborhood: Some(neighborhood_named(NEIGHBORHOODS[colonia])),
+        sector: Some(places::sector(colonia)),
+        block,
         street: Some(number.map_or_else(|| street.clone(), |n| format!("{street} {n}"))),
         cross1: dice.percent(85).then_some(cross1),
         cross2: dice.percent(75).then_some(cross2),
-        position: dice.percent(55).then(|| position(dice)),
+        position: dice.percent(55).then(|| places::position(colonia, dice)),
         ..NewPetition::default()
-    }
-}
-
-/// Somewhere in the city.
-fn position(dice: &mut Dice) -> Position {
-    let coordinate = |dice: &mut Dice, from, to| i32::try_from(dice.between(from, to)).unwrap_or(0);
-    Position {
-        lat_e7: coordinate(dice, 181_150_000, 181_480_000),
-        lon_e7: coordinate(dice, -944_900_000, -944_150_000),
-        accuracy_m: 4 + u32::try_from(dice.below(60)).unwrap_or(0),
     }
 }
 
@@ -271,22 +382,9 @@ fn neighborhood_named(name: &str) -> CatalogRef {
     catalog::reference(NEIGHBORHOODS, name)
 }
 
-fn fate(agency: usize, at: i64, dice: &mut Dice) -> Fate {
-    let recent = LAST_DAY - at < RECENT;
-    if recent && dice.percent(55) {
-        return *dice.pick(&[Fate::Pending, Fate::Referred, Fate::Referred, Fate::Started]);
-    }
-    match dice.weighted(AGENCIES[agency].counts.iter().copied()) {
-        0 if dice.percent(60) => Fate::Pending,
-        0 => Fate::Referred,
-        1 => Fate::Started,
-        3 => Fate::NotApplicable,
-        _ => Fate::Done,
-    }
-}
-
 /// The steps that lead to a fate, each some hours or days after the one before.
-fn steps(agency: usize, created: i64, by: Who, fate: Fate, dice: &mut Dice) -> Vec<Step> {
+fn steps(card: Card, created: i64, by: Who, dice: &mut Dice) -> Vec<Step> {
+    let Card { agency, fate, .. } = card;
     let crew = CREWS
         .iter()
         .position(|(_, _, agencies)| agencies.contains(&agency));
@@ -298,36 +396,24 @@ fn steps(agency: usize, created: i64, by: Who, fate: Fate, dice: &mut Dice) -> V
     };
     let referred = CatalogRef::new(catalog::id(agency), AGENCIES[agency].name);
     if fate != Fate::Pending {
-        story.next(desk, Round::Counter, Act::Refer(referred), dice);
+        story.next(desk, Act::Refer(referred), dice);
     }
     for _ in 0..dice.weighted([60, 28, 12].into_iter()) {
         let text = (*dice.pick(&texts::OPERATOR_COMMENTS)).to_owned();
-        story.next(
-            Who::Desk(dice.below(DESKS)),
-            Round::Counter,
-            Act::Comment(text),
-            dice,
-        );
+        story.next(Who::Desk(dice.below(DESKS)), Act::Comment(text), dice);
     }
     match fate {
         Fate::Pending | Fate::Referred => {}
+        _ if card.conflict => story.conflict(desk, crew, fate, dice),
         Fate::NotApplicable if dice.percent(40) => {
             let reason = (*dice.pick(&texts::NOT_APPLICABLE)).to_owned();
-            story.next(desk, Round::Counter, Act::NotApplicable(reason), dice);
+            story.next(desk, Act::NotApplicable(reason), dice);
         }
         _ => story.field(crew, fate, dice),
     }
-    match fate {
-        Fate::Conflict => story.conflict(desk, crew, dice),
-        Fate::Done if dice.percent(35) => {
-            let who = if matches!(by, Who::Captain(_)) {
-                by
-            } else {
-                desk
-            };
-            story.next(who, Round::Closing, Act::Confirmed, dice);
-        }
-        _ => {}
+    if fate == Fate::Done && !card.conflict && dice.percent(35) {
+        let captain = matches!(by, Who::Captain(_));
+        story.next(if captain { by } else { desk }, Act::Confirmed, dice);
     }
     story.steps
 }
@@ -338,30 +424,30 @@ struct Story {
 }
 
 impl Story {
-    fn next(&mut self, who: Who, round: Round, act: Act, dice: &mut Dice) {
+    fn next(&mut self, who: Who, act: Act, dice: &mut Dice) {
         let latest = LAST_DAY + 19 * HOUR;
         self.at = by_day(self.at + dice.between(2 * HOUR, 6 * DAY)).max(self.at + 9 * MINUTE);
         self.at = self.at.min(latest);
         self.steps.push(Step {
             who,
-            round,
             at: self.at,
             act,
+            blind: false,
         });
     }
 
     /// What a crew does with no network.
     fn field(&mut self, crew: Who, fate: Fate, dice: &mut Dice) {
         if fate == Fate::Started || dice.percent(50) {
-            self.next(crew, Round::Field, Act::Started, dice);
+            self.next(crew, Act::Started, dice);
         }
         if dice.percent(15) {
             let reason = (*dice.pick(&texts::NOT_YET)).to_owned();
-            self.next(crew, Round::Field, Act::NotYet(reason), dice);
+            self.next(crew, Act::NotYet(reason), dice);
         }
         if dice.percent(30) {
             let text = (*dice.pick(&texts::CREW_COMMENTS)).to_owned();
-            self.next(crew, Round::Field, Act::Comment(text), dice);
+            self.next(crew, Act::Comment(text), dice);
         }
         let end = match fate {
             Fate::Done => Act::Done((*dice.pick(&texts::DONE_NOTES)).to_owned()),
@@ -370,28 +456,26 @@ impl Story {
             }
             _ => return,
         };
-        self.next(crew, Round::Field, end, dice);
+        self.next(crew, end, dice);
     }
 
     /// Crew and counter close it differently without knowing of each other; a supervisor decides.
-    fn conflict(&mut self, desk: Who, crew: Who, dice: &mut Dice) {
+    fn conflict(&mut self, desk: Who, crew: Who, fate: Fate, dice: &mut Dice) {
         let done = (*dice.pick(&texts::DONE_NOTES)).to_owned();
         let reason = (*dice.pick(&texts::NOT_APPLICABLE)).to_owned();
-        self.next(crew, Round::Field, Act::Done(done), dice);
-        self.next(desk, Round::Blind, Act::NotApplicable(reason), dice);
-        let (outcome, why) = match dice.percent(60) {
-            true => (Outcome::Done, "La cuadrilla mostró el trabajo terminado."),
-            false => (
+        self.next(crew, Act::Done(done), dice);
+        self.next(desk, Act::NotApplicable(reason), dice);
+        if let Some(step) = self.steps.last_mut() {
+            step.blind = true;
+        }
+        let (outcome, why) = match fate {
+            Fate::Done => (Outcome::Done, "La cuadrilla mostró el trabajo terminado."),
+            _ => (
                 Outcome::NotApplicable,
                 "Se confirmó que no corresponde al municipio.",
             ),
         };
-        self.next(
-            Who::Supervisor,
-            Round::Closing,
-            Act::Final(outcome, why.to_owned()),
-            dice,
-        );
+        self.next(Who::Supervisor, Act::Final(outcome, why.to_owned()), dice);
     }
 }
 
@@ -494,4 +578,69 @@ fn shown_rows() -> Vec<Planned> {
             }
         };
     (0..).zip(ROWS).map(written).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// All petitions of the city.
+    const ALL: usize = 29_397;
+
+    fn group(planned: &Planned) -> usize {
+        let closing = |step: &&Step| {
+            matches!(
+                step.act,
+                Act::Started | Act::Done(_) | Act::NotApplicable(_) | Act::Final(..)
+            )
+        };
+        match planned.steps.iter().rev().find(closing).map(|s| &s.act) {
+            None => 0,
+            Some(Act::Started) => 1,
+            Some(Act::Done(_) | Act::Final(Outcome::Done, _)) => 2,
+            _ => 3,
+        }
+    }
+
+    fn agency(planned: &Planned) -> String {
+        let referred = planned.steps.iter().find_map(|step| match &step.act {
+            Act::Refer(agency) => Some(agency),
+            _ => None,
+        });
+        let agency = referred.or(planned.form.agency.as_ref());
+        agency.map(|agency| agency.name.clone()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_whole_city_is_its_report_to_the_digit() {
+        let planned = city(ALL, 26_102_021);
+        assert_eq!(planned.len(), ALL);
+        let mut counted: BTreeMap<String, [u32; 4]> = BTreeMap::new();
+        for each in &planned {
+            counted.entry(agency(each)).or_default()[group(each)] += 1;
+        }
+        let report = AGENCIES.iter().filter(|agency| agency.counts != [0; 4]);
+        let report: BTreeMap<String, [u32; 4]> = report
+            .map(|agency| (agency.name.to_owned(), agency.counts))
+            .collect();
+        assert_eq!(counted, report);
+        let in_order = planned.is_sorted_by_key(|each| each.at);
+        assert!(in_order, "folios follow the dates");
+        let duplicates = planned.iter().filter(|each| each.is_duplicate()).count();
+        assert!(duplicates > 100, "{duplicates} duplicates");
+        let conflicts = planned
+            .iter()
+            .filter(|each| each.steps.iter().any(|s| s.blind));
+        assert!(conflicts.count() > 20);
+    }
+
+    #[test]
+    fn steps_follow_each_other_in_time() {
+        for each in city(3_000, 7) {
+            let times: Vec<i64> = each.steps.iter().map(|step| step.at).collect();
+            assert!(times.is_sorted(), "{each:?}");
+        }
+    }
 }
