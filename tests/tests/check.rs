@@ -18,7 +18,7 @@ async fn city() -> City {
     let crew = Phone::enrol(&city, "cuadrilla", &["agency:1"]).await;
     crew.sync().await;
     for row in crew.list().await {
-        let id = row["id"].as_str().unwrap_or_default();
+        let id = row["doc"].as_str().unwrap_or_default();
         crew.ok(&["comment", id, "Ya vamos"]).await;
     }
     crew.sync().await;
@@ -44,7 +44,7 @@ async fn each_kind_of_damage_is_named() {
     let whole = std::fs::read(city.database()).expect("the database");
     for (damage, named) in [
         (
-            "UPDATE log SET change = x'00' || substr(change, 2) WHERE seq = 2",
+            "UPDATE log SET change = zeroblob(length(change)) WHERE seq = 2",
             "is not its change",
         ),
         (

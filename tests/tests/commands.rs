@@ -275,6 +275,9 @@ async fn help_tells_the_first_steps_and_shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = run(manzana().args(["completions", shell])).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        assert!(ran.out.contains("catalog") && ran.out.contains("check"), "{shell}");
+        assert!(
+            ran.out.contains("catalog") && ran.out.contains("check"),
+            "{shell}"
+        );
     }
 }
