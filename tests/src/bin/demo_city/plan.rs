@@ -261,36 +261,48 @@ fn shown_of(agency: &str) -> usize {
 
 /// Times and authors in order: captains bring an afternoon's petitions at once.
 fn arrivals(count: usize, dice: &mut Dice) -> Vec<(i64, Who)> {
-    let mut gaps: Vec<(usize, Who)> = Vec::with_capacity(count);
+    let mut gaps: Vec<(Gap, Who)> = Vec::with_capacity(count);
     let mut desk = Who::Desk(0);
     while gaps.len() < count {
-        let gap = 20 + dice.below(180);
+        let gap = Gap::Share(dice.between(20, 200));
         let channel = CHANNELS[dice.weighted(CHANNELS.iter().map(|(_, weight)| *weight))].0;
         if channel == CAPTAINS {
             let captain = Who::Captain(dice.below(CAPTAIN_COUNT));
             gaps.push((gap, captain));
-            gaps.extend((0..3 + dice.below(5)).map(|_| (0, captain)));
+            for _ in 0..3 + dice.below(5) {
+                // Doubled, since a day's 24 hours are told in 12.
+                let soon = 2 * dice.between(BURST_GAP.start, BURST_GAP.end);
+                gaps.push((Gap::Time(soon), captain));
+            }
             desk = Who::Desk(dice.below(DESKS));
         } else {
             gaps.push((gap, desk));
         }
     }
     gaps.truncate(count);
-    let sum = gaps.iter().map(|(gap, _)| gap).sum::<usize>().max(1);
-    // The bursts take time of their own, a few minutes for each petition.
-    let bursts = i64::try_from(count).unwrap_or(i64::MAX) * BURST_GAP.end * 2;
-    let unit = (LAST_DAY - DAY - FROM - bursts) / i64::try_from(sum).unwrap_or(i64::MAX);
-    let mut at = FROM;
-    let mut times = Vec::with_capacity(count);
-    for (gap, who) in gaps {
-        at += match i64::try_from(gap) {
-            // Doubled, since a day's 24 hours are told in 12.
-            Ok(0) => 2 * dice.between(BURST_GAP.start, BURST_GAP.end),
-            gap => gap.unwrap_or(0) * unit,
-        };
-        times.push((by_day(at), who));
+    let (mut shares, mut left) = (0, LAST_DAY - DAY - FROM);
+    for (gap, _) in &gaps {
+        match gap {
+            Gap::Share(share) => shares += share,
+            Gap::Time(time) => left -= time,
+        }
     }
-    times
+    let unit = left / shares.max(1);
+    let mut at = FROM;
+    let mut next = |(gap, who)| {
+        at += match gap {
+            Gap::Share(share) => share * unit,
+            Gap::Time(time) => time,
+        };
+        (by_day(at), who)
+    };
+    gaps.into_iter().map(&mut next).collect()
+}
+
+/// Between two petitions: a time, or so many parts of the years that are left.
+enum Gap {
+    Share(i64),
+    Time(i64),
 }
 
 /// The same moment between 8 and 20 hours of its day, in the same order.
@@ -628,6 +640,8 @@ mod tests {
         assert_eq!(counted, report);
         let in_order = planned.is_sorted_by_key(|each| each.at);
         assert!(in_order, "folios follow the dates");
+        let newest = planned[ALL - SHOWN - 1].at;
+        assert!(LAST_DAY - newest < 3 * DAY, "it goes on to the last day");
         let duplicates = planned.iter().filter(|each| each.is_duplicate()).count();
         assert!(duplicates > 100, "{duplicates} duplicates");
         let conflicts = planned
