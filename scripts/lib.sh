@@ -121,6 +121,33 @@ node_version() {
 
 need_chromium() { need chromium chromium fonts-liberation; }
 
+# --- other languages -------------------------------------------------------------------
+
+need_python() { need python3 python3; }
+
+need_jdk() { need javac openjdk-17-jdk-headless; }
+
+# make_bindings PROFILE: the Python and Kotlin sides of the library built in this profile, and the
+# library where each looks for it, in <target>/bindings; what did not change is left alone.
+make_bindings() {
+    local built bindings library new language
+    built="$(target_dir)/$1" bindings="$(target_dir)/bindings"
+    library="$built/libmanzana_bindings.so"
+    cmp -s "$library" "$bindings/native/libmanzana_bindings.so" && return
+    new="$bindings.new"
+    rm -rf "$new"
+    mkdir -p "$new/native" "$new/python"
+    # From bindings/, where uniffi.toml is.
+    for language in python kotlin; do
+        (cd bindings && "$built/uniffi-bindgen" generate "$library" --no-format \
+            --language "$language" --out-dir "$new/$language")
+    done
+    cp "$library" "$new/python/"
+    cp "$library" "$new/native/"
+    rm -rf "$bindings"
+    mv "$new" "$bindings"
+}
+
 # --- steps -----------------------------------------------------------------------------
 
 # What ran, for the table: "name seconds outcome" lines.
