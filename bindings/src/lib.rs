@@ -10,6 +10,8 @@
 //!
 //! Ids of petitions and of acts are text here, and mean nothing to the app. Times are milliseconds UTC.
 
+#![forbid(unsafe_code)]
+
 mod device;
 mod mirror;
 mod problem;
