@@ -127,6 +127,44 @@ need_python() { need python3 python3; }
 
 need_jdk() { need javac openjdk-17-jdk-headless; }
 
+need_maven() { need mvn maven; }
+
+# What Skia draws with, a screen or none.
+need_compose() { need fc-list libgl1 libgl1-mesa-dri libglx-mesa0 libfreetype6 libfontconfig1 fontconfig; }
+
+# A window needs the part of the JDK that Debian's -headless packages leave out.
+need_compose_window() {
+    need_compose
+    local home
+    home="$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")"
+    [ -e "$home/lib/libawt_xawt.so" ] || [ -e "$home/jre/lib/libawt_xawt.so" ] && return
+    say "  Java has no windows: installing openjdk-17-jre by apt-get"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends openjdk-17-jre
+}
+
+# maven ARGUMENTS: in mobile/, with the bindings of this target folder.
+maven() {
+    (cd mobile && MANZANA_BINDINGS="$(target_dir)/bindings" mvn --batch-mode --no-transfer-progress "$@")
+}
+
+# build_app MODULE: compiles a module with what it stands on, and writes down its classes' path.
+build_app() {
+    maven -q test-compile dependency:build-classpath -pl "$1" -am \
+        -Dmdep.outputFile=target/classpath -Dmdep.includeScope=test
+}
+
+# run_app MODULE CLASS ARGUMENTS: runs a class of a module that was built.
+run_app() {
+    local module="mobile/$1" class="$2"
+    shift 2
+    # Without a graphics card, or with one that is not worth asking, Skia draws by itself.
+    SKIKO_RENDER_API="${SKIKO_RENDER_API:-SOFTWARE}" java \
+        -Djna.library.path="$(target_dir)/bindings/native" \
+        -cp "$module/target/test-classes:$module/target/classes:$(cat "$module/target/classpath")" \
+        "$class" "$@"
+}
+
 # make_bindings PROFILE: the Python and Kotlin sides of the library built in this profile, and the
 # library where each looks for it, in <target>/bindings; what did not change is left alone.
 make_bindings() {
