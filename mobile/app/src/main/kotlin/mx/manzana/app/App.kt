@@ -31,6 +31,7 @@ import mx.manzana.core.Drafts
 import mx.manzana.core.Me
 import mx.manzana.core.Phone
 import mx.manzana.core.PhoneStatus
+import mx.manzana.core.Settings
 import mx.manzana.core.SettingsStore
 
 /** What the app stands on: the phone, what it keeps itself, a clock and its type. */
@@ -54,7 +55,7 @@ private sealed interface Place {
 fun App(ground: Ground) {
     var settings by remember { mutableStateOf(ground.settings.load()) }
     val dark = settings.dark ?: isSystemInDarkTheme()
-    fun keep(changed: mx.manzana.core.Settings) {
+    fun keep(changed: Settings) {
         ground.settings.keep(changed)
         settings = changed
     }

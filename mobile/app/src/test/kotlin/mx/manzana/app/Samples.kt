@@ -68,7 +68,7 @@ object Samples {
     private val theirs = HistoryEntry("f3", EventKind.NOT_APPLICABLE, false, Role.OPERATOR, at(26, 10, 32), reason = "El poste es particular")
     val conflicting = report(
         "f", "SIAC-030850", "LAMPARA FUNDIDA", "INDEPENDENCIA 210", "COL. CENTRO",
-        Status.IN_PROGRESS, at(26, 8, 0), Custody.ACCEPTED_BY_AGENCY, conflict = true, more = listOf(mine, theirs),
+        Status.IN_PROGRESS, at(26, 8, 0), Custody.ACCEPTED_BY_AGENCY, conflict = true, more = listOf(mine, theirs), mine = false,
     ).copy(conflicts = listOf(Conflict(mine, theirs)))
 
     val toDo = report(
@@ -76,6 +76,7 @@ object Samples {
         "COL. ADOLFO LÓPEZ MATEOS", Status.REFERRED, at(26, 9, 12), Custody.ACCEPTED_BY_AGENCY,
         allowed = setOf(EventKind.STARTED, EventKind.NOT_YET, EventKind.DONE, EventKind.NOT_APPLICABLE, EventKind.REFERRAL_PROPOSED),
         more = listOf(HistoryEntry("g2", EventKind.REFERRED, false, Role.OPERATOR, at(26, 9, 20), lighting.name)),
+        mine = false,
     )
 
     val waiting = listOf(
@@ -106,12 +107,13 @@ object Samples {
         allowed: Set<EventKind> = emptySet(),
         more: List<HistoryEntry> = emptyList(),
         comments: List<CommentEntry> = emptyList(),
+        mine: Boolean = true,
     ): PetitionDetail {
         val petition = Petition(
             id, folio, "K7Q2M9XA", title, location, neighborhood, null, listOf(lighting.name), status, unconfirmed,
             conflict, custody, unsent, true, capturedAt, comments.size,
         )
-        val recorded = HistoryEntry("${id}1", EventKind.RECORDED, true, Role.BLOCK_CAPTAIN, capturedAt)
+        val recorded = HistoryEntry("${id}1", EventKind.RECORDED, mine, Role.BLOCK_CAPTAIN, capturedAt)
         return PetitionDetail(petition, description, listOf(recorded) + more, comments, allowed = allowed)
     }
 }

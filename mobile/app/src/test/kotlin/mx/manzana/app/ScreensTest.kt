@@ -86,7 +86,7 @@ class ScreensTest {
     }
 
     @Test
-    fun aReportNeedsTwoFieldsAndSaysWhichAreMissing() = runBlocking {
+    fun aReportNeedsTwoFieldsAndSaysWhichAreMissing(): Unit = runBlocking {
         val phone = Samples.phone(Samples.captain, emptyList(), Connection.OFFLINE)
         open(phone)
         screen.onNodeWithTag("new").performClick()
@@ -154,7 +154,7 @@ class ScreensTest {
     }
 
     @Test
-    fun aCaptainConfirmsWhatWasDone() = runBlocking {
+    fun aCaptainConfirmsWhatWasDone(): Unit = runBlocking {
         val phone = Samples.phone(Samples.captain, listOf(Samples.toConfirm))
         open(phone)
         screen.onNodeWithTag("report").performClick()
@@ -164,7 +164,7 @@ class ScreensTest {
     }
 
     @Test
-    fun aCrewSaysWhyItIsNotPossibleYet() = runBlocking {
+    fun aCrewSaysWhyItIsNotPossibleYet(): Unit = runBlocking {
         val phone = Samples.phone(Samples.crew, listOf(Samples.toDo))
         open(phone)
         screen.onNodeWithTag("report").performClick()
@@ -185,7 +185,7 @@ class ScreensTest {
     }
 
     @Test
-    fun aCommentIsSavedAndTheFieldIsFreeAgain() = runBlocking {
+    fun aCommentIsSavedAndTheFieldIsFreeAgain(): Unit = runBlocking {
         val phone = Samples.phone(Samples.captain, listOf(Samples.referred))
         open(phone)
         screen.onNodeWithTag("report").performClick()
@@ -196,7 +196,7 @@ class ScreensTest {
     }
 
     @Test
-    fun whatWasRefusedCanBeSentAgainOrRemoved() = runBlocking {
+    fun whatWasRefusedCanBeSentAgainOrRemoved(): Unit = runBlocking {
         val phone = Samples.phone(Samples.crew, listOf(Samples.toDo))
         phone.arrive(waiting = Samples.waiting)
         open(phone)

@@ -21,7 +21,7 @@ class RustPhoneTest {
     fun end() = city.close()
 
     @Test
-    fun aCaptureOutlivesKill9AndAnOperatorsChangeArrivesThroughTheWatch() = runBlocking {
+    fun aCaptureOutlivesKill9AndAnOperatorsChangeArrivesThroughTheWatch(): Unit = runBlocking {
         city.user("operadora", "operator")
         city.captain("jefa").shutDown()
         city.kill()
@@ -51,7 +51,7 @@ class RustPhoneTest {
     }
 
     @Test
-    fun aConflictIsToldWithOnesOwnWordFirst() = runBlocking {
+    fun aConflictIsToldWithOnesOwnWordFirst(): Unit = runBlocking {
         city.user("operadora", "operator")
         val captain = city.captain("jefa")
         val crew = city.crew("cuadrilla")
@@ -76,7 +76,7 @@ class RustPhoneTest {
     }
 
     @Test
-    fun errorsAreTypesWithACategory() = runBlocking {
+    fun errorsAreTypesWithACategory(): Unit = runBlocking {
         val phone = city.captain("jefa")
         val id = phone.capture(CaptureForm("Bache", "Hondo"))
 

@@ -26,6 +26,7 @@ import mx.manzana.app.look.Sign
 import mx.manzana.app.look.Words
 import mx.manzana.app.look.palette
 import mx.manzana.app.strings.LocalStrings
+import mx.manzana.core.EventKind
 
 @OptIn(ExperimentalLayoutApi::class)
 @Composable
@@ -63,7 +64,7 @@ internal fun AskPage(state: DetailState, asking: Asking, onAction: (DetailAction
                     mark = words.required, missing = missing, lines = 2,
                 )
             } else {
-                val name = if (asking.needsAgency || asking.kind != mx.manzana.core.EventKind.DONE) words.reason else words.note
+                val name = if (asking.needsAgency || asking.kind != EventKind.DONE) words.reason else words.note
                 Field(name, asking.note, { ask(asking.copy(note = it)) }, "note", lines = 3)
             }
         }

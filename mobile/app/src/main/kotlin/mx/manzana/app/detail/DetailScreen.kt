@@ -3,13 +3,13 @@ package mx.manzana.app.detail
 
 import androidx.compose.foundation.layout.Arrangement
 import androidx.compose.foundation.layout.Column
-import androidx.compose.foundation.layout.Row
 import androidx.compose.foundation.layout.fillMaxSize
 import androidx.compose.foundation.layout.fillMaxWidth
 import androidx.compose.foundation.layout.padding
 import androidx.compose.foundation.rememberScrollState
 import androidx.compose.foundation.verticalScroll
 import androidx.compose.material3.MaterialTheme
+import androidx.compose.material3.Text
 import androidx.compose.runtime.Composable
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.platform.testTag
@@ -33,6 +33,7 @@ import mx.manzana.core.CommentEntry
 import mx.manzana.core.Entry
 import mx.manzana.core.EventKind
 import mx.manzana.core.HistoryEntry
+import mx.manzana.core.Petition
 import mx.manzana.core.PetitionDetail
 import mx.manzana.core.Problem
 
@@ -87,7 +88,7 @@ fun DetailScreen(state: DetailState, onAction: (DetailAction) -> Unit) {
     val detail = state.detail
     val acts = detail?.acts().orEmpty()
     Page(
-        top = { BackBar(detail?.petition?.let(words::folio).orEmpty(), words.back) { onAction(DetailAction.Back) } },
+        top = { BackBar(words.back, { onAction(DetailAction.Back) }) { detail?.petition?.let { Folio(it) } } },
         bottom = acts.firstOrNull()?.let { main ->
             { MainButton(words.act(main), { onAction(DetailAction.Begin(main)) }, Modifier.testTag("act_$main"), !state.busy) }
         },
@@ -105,6 +106,15 @@ fun DetailScreen(state: DetailState, onAction: (DetailAction) -> Unit) {
         }
     }
 }
+
+/** A folio is never broken over lines; a provisional one has words before it. */
+@Composable
+private fun Folio(petition: Petition) = Text(
+    LocalStrings.current.folio(petition),
+    color = palette.muted,
+    style = MaterialTheme.typography.titleMedium,
+    softWrap = petition.folio == null,
+)
 
 /** Allowed and not done already: what has been started is not started again. */
 private fun PetitionDetail.acts(): List<EventKind> {
@@ -134,8 +144,10 @@ private fun Matter(state: DetailState, detail: PetitionDetail, others: List<Even
     }
     if (others.isNotEmpty()) {
         Heading(words.otherActs)
-        for (kind in others) {
-            PlainButton(words.act(kind), { onAction(DetailAction.Begin(kind)) }, Modifier.testTag("act_$kind"))
+        Column(verticalArrangement = Arrangement.spacedBy(8.dp)) {
+            for (kind in others) {
+                PlainButton(words.act(kind), { onAction(DetailAction.Begin(kind)) }, Modifier.testTag("act_$kind"))
+            }
         }
     }
     Heading(words.whatHappened)

@@ -1,7 +1,6 @@
 /** Inicio: the reports, what of them is not sent, and the network in words. */
 package mx.manzana.app.home
 
-import androidx.compose.foundation.horizontalScroll
 import androidx.compose.foundation.layout.Arrangement
 import androidx.compose.foundation.layout.Column
 import androidx.compose.foundation.layout.ExperimentalLayoutApi
@@ -12,7 +11,6 @@ import androidx.compose.foundation.layout.fillMaxWidth
 import androidx.compose.foundation.layout.padding
 import androidx.compose.foundation.lazy.LazyColumn
 import androidx.compose.foundation.lazy.items
-import androidx.compose.foundation.rememberScrollState
 import androidx.compose.material3.MaterialTheme
 import androidx.compose.runtime.Composable
 import androidx.compose.ui.Alignment
@@ -27,6 +25,7 @@ import mx.manzana.app.look.Notice
 import mx.manzana.app.look.Page
 import mx.manzana.app.look.Sign
 import mx.manzana.app.look.SignButton
+import mx.manzana.app.look.SignMark
 import mx.manzana.app.look.Signed
 import mx.manzana.app.look.StatusBadge
 import mx.manzana.app.look.Title
@@ -85,8 +84,8 @@ fun HomeScreen(state: HomeState, onAction: (HomeAction) -> Unit) {
             verticalArrangement = Arrangement.spacedBy(12.dp),
         ) {
             item { Standing(state, onAction) }
-            item { Filters(state.filter, onAction) }
             val reports = state.reports ?: return@LazyColumn
+            if (state.filter != Filter.ALL || reports.isNotEmpty()) item { Filters(state.filter, onAction) }
             if (reports.isEmpty()) item { Nothing(state.filter) }
             items(reports, { it.id }) { report ->
                 Report(report, state.me.center) { onAction(HomeAction.Open(report.id)) }
@@ -95,17 +94,24 @@ fun HomeScreen(state: HomeState, onAction: (HomeAction) -> Unit) {
     }
 }
 
+@OptIn(ExperimentalLayoutApi::class)
 @Composable
 private fun Top(state: HomeState, onAction: (HomeAction) -> Unit) {
     val words = LocalStrings.current
-    Row(Modifier.fillMaxWidth().padding(16.dp, 8.dp, 8.dp, 4.dp), verticalAlignment = Alignment.Top) {
-        Column(Modifier.weight(1f).padding(top = 8.dp)) {
+    // Where the text is large, the switches go below the title.
+    FlowRow(
+        Modifier.fillMaxWidth().padding(16.dp, 8.dp, 8.dp, 4.dp),
+        Arrangement.SpaceBetween,
+    ) {
+        Column(Modifier.padding(top = 8.dp)) {
             Title(words.homeTitle(state.me.role))
             Words(words.who(state.me.display, state.me.role), MaterialTheme.typography.bodyMedium, palette.muted)
         }
-        WordButton(words.other.name, words.switchLanguage, { onAction(HomeAction.SwitchLanguage) }, Modifier.testTag("language"))
-        val (sign, name) = if (state.dark) Sign.SUN to words.lightTheme else Sign.MOON to words.darkTheme
-        SignButton(sign, name, { onAction(HomeAction.SwitchLight) }, Modifier.testTag("light"))
+        Row {
+            WordButton(words.other.name, words.switchLanguage, { onAction(HomeAction.SwitchLanguage) }, Modifier.testTag("language"))
+            val (sign, name) = if (state.dark) Sign.SUN to words.lightTheme else Sign.MOON to words.darkTheme
+            SignButton(sign, name, { onAction(HomeAction.SwitchLight) }, Modifier.testTag("light"))
+        }
     }
 }
 
@@ -127,17 +133,21 @@ private fun Standing(state: HomeState, onAction: (HomeAction) -> Unit) {
         }
         if (status.toCorrect > 0) {
             Card(Modifier.testTag("to_correct"), palette.conflict.ground, palette.conflict.text, { onAction(HomeAction.ToCorrect) }) {
-                Signed(Sign.FORWARD, words.waitingToCorrect(status.toCorrect), palette.conflict.text)
+                Row(Modifier.fillMaxWidth(), Arrangement.SpaceBetween, Alignment.CenterVertically) {
+                    Words(words.waitingToCorrect(status.toCorrect), MaterialTheme.typography.labelLarge, palette.conflict.text)
+                    SignMark(Sign.FORWARD, palette.conflict.text)
+                }
             }
         }
     }
 }
 
+@OptIn(ExperimentalLayoutApi::class)
 @Composable
 private fun Filters(chosen: Filter, onAction: (HomeAction) -> Unit) {
     val words = LocalStrings.current
     val names = mapOf(Filter.ALL to words.all, Filter.OPEN to words.open, Filter.CLOSED to words.closed)
-    Row(Modifier.horizontalScroll(rememberScrollState()), Arrangement.spacedBy(8.dp)) {
+    FlowRow(horizontalArrangement = Arrangement.spacedBy(8.dp), verticalArrangement = Arrangement.spacedBy(8.dp)) {
         for ((filter, name) in names) {
             Choice(name, filter == chosen, { onAction(HomeAction.Choose(filter)) }, Modifier.testTag("filter_$filter"))
         }
@@ -153,14 +163,13 @@ private fun Nothing(filter: Filter) {
     )
 }
 
-@OptIn(ExperimentalLayoutApi::class)
 @Composable
 private fun Report(report: Petition, center: String, onOpen: () -> Unit) {
     Card(Modifier.testTag("report"), onClick = onOpen) {
         Words(report.title, MaterialTheme.typography.titleMedium)
-        val place = listOfNotNull(report.location.ifBlank { null }, report.neighborhood).joinToString(" · ")
-        if (place.isNotEmpty()) Words(place, MaterialTheme.typography.bodyMedium, palette.muted)
-        FlowRow(horizontalArrangement = Arrangement.spacedBy(8.dp)) { StatusBadge(report) }
+        val place = listOfNotNull(report.location.ifBlank { null }, report.neighborhood)
+        if (place.isNotEmpty()) Words(place.joinToString("\n"), MaterialTheme.typography.bodyMedium, palette.muted)
+        StatusBadge(report)
         CustodyLine(report, center)
         Words(LocalStrings.current.folio(report), MaterialTheme.typography.bodyMedium, palette.muted)
     }

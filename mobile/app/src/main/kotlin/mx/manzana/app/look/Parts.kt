@@ -17,9 +17,9 @@ import androidx.compose.foundation.layout.fillMaxSize
 import androidx.compose.foundation.layout.fillMaxWidth
 import androidx.compose.foundation.layout.heightIn
 import androidx.compose.foundation.layout.padding
-import androidx.compose.foundation.layout.size
 import androidx.compose.foundation.layout.sizeIn
 import androidx.compose.foundation.layout.width
+import androidx.compose.foundation.selection.selectable
 import androidx.compose.foundation.shape.RoundedCornerShape
 import androidx.compose.foundation.text.KeyboardOptions
 import androidx.compose.material3.Button
@@ -78,13 +78,16 @@ fun Rule(modifier: Modifier = Modifier) = Box(modifier.fillMaxWidth().heightIn(1
 
 /** The top of every screen but the first. */
 @Composable
-fun BackBar(title: String, back: String, onBack: () -> Unit) {
+fun BackBar(back: String, onBack: () -> Unit, title: @Composable () -> Unit) {
     Row(Modifier.fillMaxWidth().padding(4.dp, 8.dp, 16.dp, 4.dp), verticalAlignment = Alignment.CenterVertically) {
         SignButton(Sign.BACK, back, onBack, Modifier.testTag("back"))
         Spacer(Modifier.width(4.dp))
-        Title(title)
+        title()
     }
 }
+
+@Composable
+fun BackBar(title: String, back: String, onBack: () -> Unit) = BackBar(back, onBack) { Title(title) }
 
 /** What a screen is. */
 @Composable
@@ -152,8 +155,7 @@ fun Choice(text: String, chosen: Boolean, onClick: () -> Unit, modifier: Modifie
     Box(
         modifier.heightIn(min = 48.dp).clip(CONTROL).background(ground)
             .border(1.dp, if (chosen) palette.primary else palette.edge, CONTROL)
-            .clickable(role = Role.RadioButton, onClick = onClick)
-            .semantics { androidx.compose.ui.semantics.SemanticsProperties.Selected; this[androidx.compose.ui.semantics.SemanticsProperties.Selected] = chosen }
+            .selectable(chosen, role = Role.RadioButton, onClick = onClick)
             .padding(16.dp, 10.dp),
         Alignment.Center,
     ) { Words(text, MaterialTheme.typography.labelMedium, ink) }

@@ -5,6 +5,7 @@ import androidx.compose.foundation.Canvas
 import androidx.compose.foundation.layout.size
 import androidx.compose.runtime.Composable
 import androidx.compose.ui.Modifier
+import androidx.compose.ui.geometry.CornerRadius
 import androidx.compose.ui.geometry.Offset
 import androidx.compose.ui.geometry.Size
 import androidx.compose.ui.graphics.Color
@@ -13,6 +14,7 @@ import androidx.compose.ui.graphics.PathEffect
 import androidx.compose.ui.graphics.StrokeCap
 import androidx.compose.ui.graphics.StrokeJoin
 import androidx.compose.ui.graphics.drawscope.DrawScope
+import androidx.compose.ui.graphics.drawscope.DrawStyle
 import androidx.compose.ui.graphics.drawscope.Fill
 import androidx.compose.ui.graphics.drawscope.Stroke
 import androidx.compose.ui.platform.LocalDensity
@@ -23,7 +25,7 @@ import androidx.compose.ui.unit.sp
 /** Every sign, drawn on a square of 24. */
 enum class Sign {
     HOLLOW_CIRCLE, CIRCLE_ARROW, HALF_CIRCLE, FULL_TICK, DASHED_TICK, BARRED_CIRCLE, OPPOSED_ARROWS,
-    PHONE, TWO_PHONES, ONE_TICK, TWO_TICKS, BACK, PLUS, SUN, MOON, WAITING, SIGNAL, NO_SIGNAL, FORWARD, CLOSE,
+    PHONE, TWO_PHONES, ONE_TICK, TWO_TICKS, BACK, PLUS, SUN, MOON, WAITING, SIGNAL, NO_SIGNAL, FORWARD,
 }
 
 /** A sign that grows with the text beside it. */
@@ -43,11 +45,11 @@ private fun DrawScope.draw(sign: Sign, colour: Color) {
         points.forEachIndexed { i, (x, y) -> if (i == 0) path.moveTo(x * unit, y * unit) else path.lineTo(x * unit, y * unit) }
         drawPath(path, with, style = stroke)
     }
-    fun circle(radius: Float = 9f, style: androidx.compose.ui.graphics.drawscope.DrawStyle = stroke, with: Color = colour) =
+    fun circle(radius: Float = 9f, style: DrawStyle = stroke, with: Color = colour) =
         drawCircle(with, radius * unit, at(12f, 12f), style = style)
     fun box(x: Float, y: Float, width: Float, height: Float) = drawRoundRect(
         colour, at(x, y), Size(width * unit, height * unit),
-        androidx.compose.ui.geometry.CornerRadius(2f * unit), stroke,
+        CornerRadius(2f * unit), stroke,
     )
     when (sign) {
         Sign.HOLLOW_CIRCLE -> circle()
@@ -97,10 +99,6 @@ private fun DrawScope.draw(sign: Sign, colour: Color) {
             line(11f to 5f, 4f to 12f, 11f to 19f)
         }
         Sign.FORWARD -> line(9f to 5f, 16f to 12f, 9f to 19f)
-        Sign.CLOSE -> {
-            line(6f to 6f, 18f to 18f)
-            line(18f to 6f, 6f to 18f)
-        }
         Sign.PLUS -> {
             line(12f to 5f, 12f to 19f)
             line(5f to 12f, 19f to 12f)
