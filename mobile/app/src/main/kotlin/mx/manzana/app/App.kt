@@ -5,7 +5,6 @@ import androidx.compose.foundation.isSystemInDarkTheme
 import androidx.compose.runtime.Composable
 import androidx.compose.runtime.CompositionLocalProvider
 import androidx.compose.runtime.LaunchedEffect
-import androidx.compose.runtime.collectAsState
 import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.remember
@@ -13,6 +12,9 @@ import androidx.compose.runtime.rememberCoroutineScope
 import androidx.compose.runtime.saveable.rememberSaveableStateHolder
 import androidx.compose.runtime.setValue
 import androidx.compose.ui.text.font.FontFamily
+import kotlin.coroutines.CoroutineContext
+import kotlin.coroutines.EmptyCoroutineContext
+import kotlinx.coroutines.Dispatchers
 import mx.manzana.app.capture.CapturePresenter
 import mx.manzana.app.capture.CaptureScreen
 import mx.manzana.app.capture.settle
@@ -41,6 +43,10 @@ class Ground(
     val settings: SettingsStore,
     val fonts: FontFamily,
     val now: () -> Long = System::currentTimeMillis,
+    /** Where files are written: one thing after the other. */
+    val disk: CoroutineContext = Dispatchers.IO.limitedParallelism(1),
+    /** Where presenters run; by itself, the thread that draws. */
+    val screens: CoroutineContext = EmptyCoroutineContext,
 )
 
 private sealed interface Place {
@@ -89,7 +95,7 @@ private fun Places(
     switchLight: () -> Unit,
 ) {
     var place by remember { mutableStateOf<Place>(Place.Home) }
-    val scope = rememberCoroutineScope()
+    val scope = rememberCoroutineScope { ground.screens }
     val home = remember { HomePresenter(ground.phone, ground.drafts, ground.now, me, status, scope) }
     fun goHome(justSaved: Boolean = false) {
         home.shownAgain(justSaved)
@@ -103,8 +109,7 @@ private fun Places(
     rememberSaveableStateHolder().SaveableStateProvider(place.toString()) {
         when (val here = place) {
             Place.Home -> {
-                val state by home.state.collectAsState()
-                HomeScreen(state.copy(dark = dark)) { action ->
+                HomeScreen(home.state.copy(dark = dark)) { action ->
                     when (action) {
                         is HomeAction.Open -> place = Place.Report(action.id)
                         is HomeAction.Choose -> home.choose(action.filter)
@@ -124,24 +129,21 @@ private fun Places(
 
 @Composable
 private fun NewReport(ground: Ground, onSaved: () -> Unit, onBack: () -> Unit) {
-    val scope = rememberCoroutineScope()
-    val presenter = remember { CapturePresenter(ground.phone, ground.drafts, ground.now, scope, onSaved, onBack) }
-    val state by presenter.state.collectAsState()
-    CaptureScreen(state, presenter::on)
+    val scope = rememberCoroutineScope { ground.screens }
+    val presenter = remember { CapturePresenter(ground.phone, ground.drafts, ground.now, ground.disk, scope, onSaved, onBack) }
+    CaptureScreen(presenter.state, presenter::on)
 }
 
 @Composable
 private fun Report(ground: Ground, id: String, center: String, onBack: () -> Unit) {
-    val scope = rememberCoroutineScope()
+    val scope = rememberCoroutineScope { ground.screens }
     val presenter = remember(id) { DetailPresenter(ground.phone, id, center, ground.now, scope, onBack) }
-    val state by presenter.state.collectAsState()
-    DetailScreen(state, presenter::on)
+    DetailScreen(presenter.state, presenter::on)
 }
 
 @Composable
 private fun ToCorrect(ground: Ground, onBack: () -> Unit) {
-    val scope = rememberCoroutineScope()
+    val scope = rememberCoroutineScope { ground.screens }
     val presenter = remember { CorrectionsPresenter(ground.phone, scope, onBack) }
-    val state by presenter.state.collectAsState()
-    CorrectionsScreen(state, presenter::on)
+    CorrectionsScreen(presenter.state, presenter::on)
 }

@@ -13,6 +13,7 @@ import androidx.compose.ui.test.performClick
 import androidx.compose.ui.test.performScrollTo
 import androidx.compose.ui.test.performTextInput
 import java.nio.file.Path
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.runBlocking
 import mx.manzana.app.look.Inter
 import mx.manzana.core.CaptureForm
@@ -43,7 +44,8 @@ class JourneyTest {
     private fun start(phone: RustPhone, home: String) {
         open += phone
         val folder = Path.of(home)
-        ground = Ground(phone, DraftFile(folder), SettingsFile(folder), Inter)
+        // Answers of the Rust client come on its threads: a test's own dispatcher would go on there.
+        ground = Ground(phone, DraftFile(folder), SettingsFile(folder), Inter, screens = Dispatchers.Main)
     }
 
     private fun show() = screen.setContent { ground?.let { key(it) { App(it) } } }
@@ -72,6 +74,7 @@ class JourneyTest {
         wait("Aquí aparecerán sus reportes.")
         screen.onNodeWithTag("new").performClick()
         screen.onNodeWithTag("title").performTextInput("Lámpara fundida")
+        screen.waitUntil(60_000) { DraftFile(Path.of(home)).load().form.title == "Lámpara fundida" }
         stop()
 
         // The draft was never saved as anything, and is there.

@@ -19,6 +19,7 @@ import androidx.compose.ui.test.performClick
 import androidx.compose.ui.test.performScrollTo
 import androidx.compose.ui.test.performTextInput
 import androidx.compose.ui.unit.dp
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.runBlocking
 import mx.manzana.app.look.Inter
 import mx.manzana.core.Category
@@ -44,7 +45,7 @@ class ScreensTest {
     private val settings = MemorySettings()
 
     private fun open(phone: FakePhone) = screen.setContent {
-        App(Ground(phone, drafts, settings, Inter) { Samples.now })
+        App(Ground(phone, drafts, settings, Inter, { Samples.now }, Dispatchers.Unconfined))
     }
 
     private fun shows(text: String) = screen.onNodeWithText(text, substring = true).assertIsDisplayed()

@@ -77,10 +77,8 @@ class RustPhone private constructor(private val device: Device) : Phone {
 
     override fun notifyNetwork() = device.notifyNetwork()
 
-    override suspend fun shutDown() {
-        device.shutDown()
-        device.close()
-    }
+    // The handle itself is left to the collector: whoever still asks is told that it was cancelled.
+    override suspend fun shutDown() = device.shutDown()
 
     companion object {
         /** Opens the phone in this folder, enrolled or not yet. */

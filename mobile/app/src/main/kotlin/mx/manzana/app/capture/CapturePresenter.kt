@@ -1,11 +1,19 @@
-/** Keeps the draft at every keystroke, and captures it once. */
+/**
+ * Keeps the draft at every keystroke, and captures it once.
+ *
+ * What is typed is state at once, or a fast hand would lose letters; the disk follows on [disk], which does
+ * one thing after the other: an older draft never overwrites a newer one, nor brings back a saved one.
+ */
 package mx.manzana.app.capture
 
+import androidx.compose.runtime.getValue
+import androidx.compose.runtime.mutableStateOf
+import androidx.compose.runtime.setValue
+import kotlin.coroutines.CoroutineContext
 import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.flow.MutableStateFlow
-import kotlinx.coroutines.flow.StateFlow
-import kotlinx.coroutines.flow.update
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
 import mx.manzana.core.CaptureForm
 import mx.manzana.core.Draft
 import mx.manzana.core.Drafts
@@ -17,20 +25,21 @@ class CapturePresenter(
     private val phone: Phone,
     private val drafts: Drafts,
     private val now: () -> Long,
+    private val disk: CoroutineContext,
     private val scope: CoroutineScope,
     private val onSaved: () -> Unit,
     private val onBack: () -> Unit,
 ) {
-    private val shown = MutableStateFlow(CaptureState(drafts.load().form))
-    val state: StateFlow<CaptureState> = shown
+    var state by mutableStateOf(CaptureState(drafts.load().form))
+        private set
 
     init {
         scope.launch {
             try {
                 val catalogs = phone.catalogs()
-                shown.update { it.copy(catalogs = catalogs) }
+                state = state.copy(catalogs = catalogs)
             } catch (failure: PhoneFailure) {
-                shown.update { it.copy(problem = failure.problem) }
+                state = state.copy(problem = failure.problem)
             }
         }
     }
@@ -38,22 +47,33 @@ class CapturePresenter(
     fun on(action: CaptureAction) {
         when (action) {
             is CaptureAction.Write -> write(action.form)
-            is CaptureAction.Pick -> shown.update { it.copy(picking = action.list) }
+            is CaptureAction.Pick -> state = state.copy(picking = action.list)
             is CaptureAction.Picked -> pick(action.entry)
             CaptureAction.Save -> save()
             CaptureAction.Discard -> discard()
-            CaptureAction.Back -> onBack()
+            CaptureAction.Back -> leave()
         }
     }
 
     private fun write(form: CaptureForm) {
-        drafts.keep(Draft(form))
-        shown.update { it.copy(form = form, problem = null) }
+        state = state.copy(form = form, problem = null)
+        // Begun is done, even if the screen is left meanwhile.
+        scope.launch(disk + NonCancellable) {
+            if (form == state.form) drafts.keep(Draft(form))
+        }
+    }
+
+    /** The screen is left when the draft is on disk. */
+    private fun leave() {
+        scope.launch {
+            withContext(disk) { }
+            onBack()
+        }
     }
 
     private fun pick(entry: Entry?) {
-        val (form, catalogs, picking) = shown.value
-        shown.update { it.copy(picking = null) }
+        val (form, catalogs, picking) = state
+        state = state.copy(picking = null)
         when (picking) {
             Picking.AGENCY -> write(form.copy(agency = entry))
             // A service belongs to an agency: choosing the one addresses the other.
@@ -64,29 +84,31 @@ class CapturePresenter(
     }
 
     private fun save() {
-        val form = shown.value.form
-        if (shown.value.saving) return
+        val form = state.form
+        if (state.saving) return
         if (form.title.isBlank() || form.description.isBlank()) {
-            shown.update { it.copy(tried = true) }
+            state = state.copy(tried = true)
             return
         }
-        shown.update { it.copy(saving = true, problem = null) }
+        state = state.copy(saving = true, problem = null)
         scope.launch {
             try {
-                drafts.keep(Draft(form, savingSince = now()))
+                withContext(disk) { drafts.keep(Draft(form, savingSince = now())) }
                 phone.capture(form)
-                drafts.forget()
+                withContext(disk) { drafts.forget() }
                 onSaved()
             } catch (failure: PhoneFailure) {
-                drafts.keep(Draft(form))
-                shown.update { it.copy(saving = false, problem = failure.problem) }
+                withContext(disk) { drafts.keep(Draft(form)) }
+                state = state.copy(saving = false, problem = failure.problem)
             }
         }
     }
 
     private fun discard() {
-        drafts.forget()
-        onBack()
+        scope.launch {
+            withContext(disk) { drafts.forget() }
+            onBack()
+        }
     }
 }
 

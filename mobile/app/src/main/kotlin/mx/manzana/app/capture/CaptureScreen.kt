@@ -1,7 +1,6 @@
 /** Nuevo reporte: two required fields, a place in words, and a draft that saves itself. */
 package mx.manzana.app.capture
 
-import androidx.compose.foundation.clickable
 import androidx.compose.foundation.layout.Arrangement
 import androidx.compose.foundation.layout.Box
 import androidx.compose.foundation.layout.Column
@@ -23,7 +22,6 @@ import androidx.compose.runtime.setValue
 import androidx.compose.ui.Alignment
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.platform.testTag
-import androidx.compose.ui.semantics.Role
 import androidx.compose.ui.unit.dp
 import mx.manzana.app.look.BackBar
 import mx.manzana.app.look.Field
@@ -37,6 +35,7 @@ import mx.manzana.app.look.Rule
 import mx.manzana.app.look.Sign
 import mx.manzana.app.look.Words
 import mx.manzana.app.look.palette
+import mx.manzana.app.look.touched
 import mx.manzana.app.strings.LocalStrings
 import mx.manzana.core.CaptureForm
 import mx.manzana.core.Catalogs
@@ -159,7 +158,7 @@ fun EntryList(name: String, entries: List<Entry>, onPick: (Entry?) -> Unit, onBa
 private fun EntryRow(name: String, tag: String, onPick: () -> Unit) {
     Column {
         Box(
-            Modifier.fillMaxWidth().heightIn(min = 56.dp).clickable(role = Role.Button, onClick = onPick)
+            Modifier.fillMaxWidth().heightIn(min = 56.dp).touched(onPick)
                 .testTag(tag).padding(16.dp, 12.dp),
             Alignment.CenterStart,
         ) { Words(name) }

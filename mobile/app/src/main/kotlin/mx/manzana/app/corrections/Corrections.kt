@@ -7,14 +7,14 @@ import androidx.compose.foundation.lazy.LazyColumn
 import androidx.compose.foundation.lazy.items
 import androidx.compose.material3.MaterialTheme
 import androidx.compose.runtime.Composable
+import androidx.compose.runtime.getValue
+import androidx.compose.runtime.mutableStateOf
+import androidx.compose.runtime.setValue
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.platform.testTag
 import androidx.compose.ui.unit.dp
 import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.flow.MutableStateFlow
-import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.conflate
-import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import mx.manzana.app.look.BackBar
 import mx.manzana.app.look.Card
@@ -60,8 +60,8 @@ fun CorrectionsScreen(state: CorrectionsState, onAction: (CorrectionsAction) -> 
 }
 
 class CorrectionsPresenter(private val phone: Phone, private val scope: CoroutineScope, private val onBack: () -> Unit) {
-    private val shown = MutableStateFlow(CorrectionsState())
-    val state: StateFlow<CorrectionsState> = shown
+    var state by mutableStateOf(CorrectionsState())
+        private set
 
     init {
         scope.launch { phone.changes.conflate().collect { telling { read() } } }
@@ -77,7 +77,7 @@ class CorrectionsPresenter(private val phone: Phone, private val scope: Coroutin
 
     private suspend fun read() {
         val waiting = phone.toCorrect()
-        shown.update { CorrectionsState(waiting) }
+        state = CorrectionsState(waiting)
     }
 
     private fun doing(act: suspend () -> Unit) {
@@ -92,6 +92,6 @@ class CorrectionsPresenter(private val phone: Phone, private val scope: Coroutin
     private suspend fun telling(call: suspend () -> Unit) = try {
         call()
     } catch (failure: PhoneFailure) {
-        shown.update { it.copy(problem = failure.problem) }
+        state = state.copy(problem = failure.problem)
     }
 }

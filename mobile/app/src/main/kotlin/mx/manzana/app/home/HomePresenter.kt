@@ -1,12 +1,13 @@
 /** What Inicio shows, read again whenever something changes. */
 package mx.manzana.app.home
 
+import androidx.compose.runtime.getValue
+import androidx.compose.runtime.mutableStateOf
+import androidx.compose.runtime.setValue
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.flow.MutableStateFlow
-import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.combine
 import kotlinx.coroutines.flow.conflate
-import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import mx.manzana.core.Drafts
 import mx.manzana.core.Me
@@ -26,10 +27,8 @@ class HomePresenter(
     scope: CoroutineScope,
 ) {
     private val filter = MutableStateFlow(if (me.role == Role.CREW) Filter.OPEN else Filter.ALL)
-    private val shown = MutableStateFlow(
-        HomeState(me, status, now(), filter = filter.value, hasDraft = !drafts.load().isEmpty),
-    )
-    val state: StateFlow<HomeState> = shown
+    var state by mutableStateOf(HomeState(me, status, now(), filter = filter.value, hasDraft = !drafts.load().isEmpty))
+        private set
 
     init {
         scope.launch {
@@ -37,20 +36,21 @@ class HomePresenter(
         }
     }
 
-    fun choose(chosen: Filter) = filter.update { chosen }
+    fun choose(chosen: Filter) {
+        filter.value = chosen
+    }
 
     /** The screen is shown again, perhaps after a report was saved. */
     fun shownAgain(justSaved: Boolean) {
-        val hasDraft = !drafts.load().isEmpty
-        shown.update { it.copy(hasDraft = hasDraft, justSaved = justSaved) }
+        state = state.copy(hasDraft = !drafts.load().isEmpty, justSaved = justSaved)
     }
 
     private suspend fun read(chosen: Filter) {
         try {
             val (status, reports) = phone.status() to phone.list().filter { it.isIn(chosen) }
-            shown.update { it.copy(status = status, reports = reports, filter = chosen, now = now(), problem = null) }
+            state = state.copy(status = status, reports = reports, filter = chosen, now = now(), problem = null)
         } catch (failure: PhoneFailure) {
-            shown.update { it.copy(problem = failure.problem) }
+            state = state.copy(problem = failure.problem)
         }
     }
 }

@@ -2,6 +2,7 @@
 package mx.manzana.app.look
 
 import androidx.compose.foundation.BorderStroke
+import androidx.compose.foundation.LocalIndication
 import androidx.compose.foundation.background
 import androidx.compose.foundation.border
 import androidx.compose.foundation.clickable
@@ -35,7 +36,21 @@ import androidx.compose.runtime.remember
 import androidx.compose.ui.Alignment
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.draw.clip
+import androidx.compose.ui.draw.drawWithContent
+import androidx.compose.ui.focus.FocusDirection
+import androidx.compose.ui.geometry.CornerRadius
+import androidx.compose.ui.geometry.Offset
+import androidx.compose.ui.geometry.Size
 import androidx.compose.ui.graphics.Color
+import androidx.compose.ui.graphics.Shape
+import androidx.compose.ui.graphics.drawscope.Stroke
+import androidx.compose.ui.input.key.Key
+import androidx.compose.ui.input.key.KeyEventType
+import androidx.compose.ui.input.key.isShiftPressed
+import androidx.compose.ui.input.key.key
+import androidx.compose.ui.input.key.onPreviewKeyEvent
+import androidx.compose.ui.input.key.type
+import androidx.compose.ui.platform.LocalFocusManager
 import androidx.compose.ui.platform.testTag
 import androidx.compose.ui.semantics.LiveRegionMode
 import androidx.compose.ui.semantics.Role
@@ -132,8 +147,7 @@ fun PlainButton(text: String, onClick: () -> Unit, modifier: Modifier = Modifier
 @Composable
 fun SignButton(sign: Sign, name: String, onClick: () -> Unit, modifier: Modifier = Modifier) {
     Box(
-        modifier.sizeIn(48.dp, 48.dp).clip(CONTROL).clickable(role = Role.Button, onClick = onClick)
-            .semantics { contentDescription = name },
+        modifier.sizeIn(48.dp, 48.dp).touched(onClick).semantics { contentDescription = name },
         Alignment.Center,
     ) { SignMark(sign, palette.ink, size = 24.dp) }
 }
@@ -142,8 +156,7 @@ fun SignButton(sign: Sign, name: String, onClick: () -> Unit, modifier: Modifier
 @Composable
 fun WordButton(text: String, name: String, onClick: () -> Unit, modifier: Modifier = Modifier) {
     Box(
-        modifier.sizeIn(48.dp, 48.dp).clip(CONTROL).clickable(role = Role.Button, onClick = onClick)
-            .semantics { contentDescription = name }.padding(horizontal = 8.dp),
+        modifier.sizeIn(48.dp, 48.dp).touched(onClick).semantics { contentDescription = name }.padding(horizontal = 8.dp),
         Alignment.Center,
     ) { Words(text, MaterialTheme.typography.labelMedium, palette.primary) }
 }
@@ -152,10 +165,11 @@ fun WordButton(text: String, name: String, onClick: () -> Unit, modifier: Modifi
 @Composable
 fun Choice(text: String, chosen: Boolean, onClick: () -> Unit, modifier: Modifier = Modifier) {
     val (ground, ink) = if (chosen) palette.primary to palette.onPrimary else palette.surface to palette.ink
+    val source = remember { MutableInteractionSource() }
     Box(
-        modifier.heightIn(min = 48.dp).clip(CONTROL).background(ground)
+        modifier.heightIn(min = 48.dp).focusRing(source).clip(CONTROL).background(ground)
             .border(1.dp, if (chosen) palette.primary else palette.edge, CONTROL)
-            .selectable(chosen, role = Role.RadioButton, onClick = onClick)
+            .selectable(chosen, source, LocalIndication.current, role = Role.RadioButton, onClick = onClick)
             .padding(16.dp, 10.dp),
         Alignment.Center,
     ) { Words(text, MaterialTheme.typography.labelMedium, ink) }
@@ -164,9 +178,9 @@ fun Choice(text: String, chosen: Boolean, onClick: () -> Unit, modifier: Modifie
 /** What one thing says, on its own ground. */
 @Composable
 fun Card(modifier: Modifier = Modifier, ground: Color = palette.surface, edge: Color = palette.line, onClick: (() -> Unit)? = null, matter: @Composable ColumnScope.() -> Unit) {
-    val touched = if (onClick == null) Modifier else Modifier.clickable(role = Role.Button, onClick = onClick)
+    val touched = if (onClick == null) Modifier else Modifier.touched(onClick, CARD)
     Column(
-        modifier.fillMaxWidth().clip(CARD).background(ground).border(1.dp, edge, CARD).then(touched).padding(16.dp),
+        modifier.fillMaxWidth().then(touched).clip(CARD).background(ground).border(1.dp, edge, CARD).padding(16.dp),
         Arrangement.spacedBy(8.dp),
         content = matter,
     )
@@ -210,7 +224,7 @@ fun Field(
         Label(name, mark)
         OutlinedTextField(
             value, onChange,
-            Modifier.fillMaxWidth().testTag(tag).semantics { contentDescription = name },
+            Modifier.fillMaxWidth().leftByTab().testTag(tag).semantics { contentDescription = name },
             textStyle = MaterialTheme.typography.bodyLarge,
             placeholder = { Words(hint, colour = palette.muted) },
             isError = missing != null,
@@ -244,9 +258,8 @@ fun PickField(name: String, chosen: String?, choose: String, tag: String, onClic
     Column(Modifier.fillMaxWidth(), Arrangement.spacedBy(6.dp)) {
         Label(name)
         Row(
-            Modifier.fillMaxWidth().heightIn(min = 56.dp).clip(CONTROL).background(palette.surface)
-                .border(1.dp, palette.edge, CONTROL).clickable(role = Role.Button, onClick = onClick)
-                .testTag(tag).semantics { contentDescription = name }.padding(16.dp, 12.dp),
+            Modifier.fillMaxWidth().heightIn(min = 56.dp).touched(onClick).background(palette.surface)
+                .border(1.dp, palette.edge, CONTROL).testTag(tag).semantics { contentDescription = name }.padding(16.dp, 12.dp),
             Arrangement.spacedBy(8.dp), Alignment.CenterVertically,
         ) {
             val colour = if (chosen == null) palette.muted else palette.ink
@@ -256,9 +269,39 @@ fun PickField(name: String, chosen: String?, choose: String, tag: String, onClic
     }
 }
 
-/** The ring around what has the keyboard. */
+/** A thing that is a button, and shows when it has the keyboard. */
+@Composable
+fun Modifier.touched(onClick: () -> Unit, shape: Shape = CONTROL): Modifier {
+    val source = remember { MutableInteractionSource() }
+    return focusRing(source).clip(shape).clickable(source, LocalIndication.current, role = Role.Button, onClick = onClick)
+}
+
+/** The ring around what has the keyboard: two wide, with a gap of two, and nothing moves for it. */
 @Composable
 private fun Modifier.focusRing(source: MutableInteractionSource): Modifier {
     val focused by source.collectIsFocusedAsState()
-    return if (focused) border(2.dp, palette.primary, RoundedCornerShape(8.dp)).padding(4.dp) else this
+    val colour = palette.primary
+    return drawWithContent {
+        drawContent()
+        if (focused) {
+            val out = 3.dp.toPx()
+            drawRoundRect(
+                colour, Offset(-out, -out), Size(size.width + 2 * out, size.height + 2 * out),
+                CornerRadius(9.dp.toPx()), Stroke(2.dp.toPx()),
+            )
+        }
+    }
+}
+
+/** Tab leaves a field of several lines, as it leaves every other. */
+@Composable
+private fun Modifier.leftByTab(): Modifier {
+    val focus = LocalFocusManager.current
+    return onPreviewKeyEvent { event ->
+        if (event.key != Key.Tab) return@onPreviewKeyEvent false
+        if (event.type == KeyEventType.KeyDown) {
+            focus.moveFocus(if (event.isShiftPressed) FocusDirection.Previous else FocusDirection.Next)
+        }
+        true
+    }
 }
