@@ -63,9 +63,13 @@ need() {
     have "$command" && return
     have apt-get || fail "$command is missing, and this is no Debian: install $* by hand"
     say "  $command is missing: installing $* by apt-get"
+    apt_install "$@"
+    have "$command" || fail "$command is still missing after installing $*"
+}
+
+apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
-    have "$command" || fail "$command is still missing after installing $*"
 }
 
 # Cargo of the pinned toolchain, and the C compiler that SQLite, zstd and ring need.
@@ -130,17 +134,21 @@ need_jdk() { need javac openjdk-17-jdk-headless; }
 need_maven() { need mvn maven; }
 
 # What Skia draws with, a screen or none.
-need_compose() { need fc-list libgl1 libgl1-mesa-dri libglx-mesa0 libfreetype6 libfontconfig1 fontconfig; }
+need_compose() {
+    need fc-list fontconfig libfontconfig1 libfreetype6
+    ldconfig -p | grep -F libGL.so.1 >/dev/null && return
+    say "  libGL is missing: installing it by apt-get"
+    apt_install libgl1 libgl1-mesa-dri libglx-mesa0
+}
 
 # A window needs the part of the JDK that Debian's -headless packages leave out.
 need_compose_window() {
     need_compose
     local home
     home="$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")"
-    [ -e "$home/lib/libawt_xawt.so" ] || [ -e "$home/jre/lib/libawt_xawt.so" ] && return
+    [ -e "$home/lib/libawt_xawt.so" ] && return
     say "  Java has no windows: installing openjdk-17-jre by apt-get"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends openjdk-17-jre
+    apt_install openjdk-17-jre
 }
 
 # maven ARGUMENTS: in mobile/, with the bindings of this target folder.

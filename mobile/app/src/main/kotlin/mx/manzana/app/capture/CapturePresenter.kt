@@ -94,7 +94,7 @@ class CapturePresenter(
         scope.launch {
             try {
                 withContext(disk) { drafts.keep(Draft(form, savingSince = now())) }
-                phone.capture(form)
+                phone.capture(form.copy(title = form.title.trim(), description = form.description.trim()))
                 withContext(disk) { drafts.forget() }
                 onSaved()
             } catch (failure: PhoneFailure) {
@@ -116,6 +116,12 @@ class CapturePresenter(
 suspend fun settle(drafts: Drafts, phone: Phone) {
     val draft = drafts.load()
     val since = draft.savingSince ?: return
-    val captured = phone.list().any { it.capturedHere && it.title == draft.form.title && it.capturedAt >= since }
+    val reports = try {
+        phone.list()
+    } catch (_: PhoneFailure) {
+        // The draft stays as it is, for the next start; Inicio tells what is wrong.
+        return
+    }
+    val captured = reports.any { it.capturedHere && it.title == draft.form.title.trim() && it.capturedAt >= since }
     if (captured) drafts.forget() else drafts.keep(draft.copy(savingSince = null))
 }
