@@ -118,17 +118,6 @@ class ScreensTest {
     }
 
     @Test
-    fun lettersTypedWithinOneFrameAllStay() {
-        open(Samples.phone(Samples.captain, emptyList()))
-        screen.onNodeWithTag("new").performClick()
-        screen.mainClock.autoAdvance = false
-        for (letter in "Bache") screen.onNodeWithTag("title").performTextInput(letter.toString())
-        screen.mainClock.autoAdvance = true
-        screen.onNodeWithTag("title").assertTextContains("Bache")
-        assertEquals("Bache", drafts.load().form.title)
-    }
-
-    @Test
     fun choosingAServiceAddressesItsAgency() {
         open(Samples.phone(Samples.captain, emptyList()))
         screen.onNodeWithTag("new").performClick()
