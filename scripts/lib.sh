@@ -63,9 +63,13 @@ need() {
     have "$command" && return
     have apt-get || fail "$command is missing, and this is no Debian: install $* by hand"
     say "  $command is missing: installing $* by apt-get"
+    apt_install "$@"
+    have "$command" || fail "$command is still missing after installing $*"
+}
+
+apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
-    have "$command" || fail "$command is still missing after installing $*"
 }
 
 # Cargo of the pinned toolchain, and the C compiler that SQLite, zstd and ring need.
@@ -120,6 +124,75 @@ node_version() {
 }
 
 need_chromium() { need chromium chromium fonts-liberation; }
+
+# --- other languages -------------------------------------------------------------------
+
+need_python() { need python3 python3; }
+
+need_jdk() { need javac openjdk-17-jdk-headless; }
+
+need_maven() { need mvn maven; }
+
+# What Skia draws with, a screen or none.
+need_compose() {
+    need fc-list fontconfig libfontconfig1 libfreetype6
+    ldconfig -p | grep -F libGL.so.1 >/dev/null && return
+    say "  libGL is missing: installing it by apt-get"
+    apt_install libgl1 libgl1-mesa-dri libglx-mesa0
+}
+
+# A window needs the part of the JDK that Debian's -headless packages leave out.
+need_compose_window() {
+    need_compose
+    local home
+    home="$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")"
+    [ -e "$home/lib/libawt_xawt.so" ] && return
+    say "  Java has no windows: installing openjdk-17-jre by apt-get"
+    apt_install openjdk-17-jre
+}
+
+# maven ARGUMENTS: in mobile/, with the bindings of this target folder.
+maven() {
+    (cd mobile && MANZANA_BINDINGS="$(target_dir)/bindings" mvn --batch-mode --no-transfer-progress "$@")
+}
+
+# build_app MODULE: compiles a module with what it stands on, and writes down its classes' path.
+build_app() {
+    maven -q test-compile dependency:build-classpath -pl "$1" -am \
+        -Dmdep.outputFile=target/classpath -Dmdep.includeScope=test
+}
+
+# run_app MODULE CLASS ARGUMENTS: runs a class of a module that was built.
+run_app() {
+    local module="mobile/$1" class="$2"
+    shift 2
+    # Without a graphics card, or with one that is not worth asking, Skia draws by itself.
+    SKIKO_RENDER_API="${SKIKO_RENDER_API:-SOFTWARE}" java \
+        -Djna.library.path="$(target_dir)/bindings/native" \
+        -cp "$module/target/test-classes:$module/target/classes:$(cat "$module/target/classpath")" \
+        "$class" "$@"
+}
+
+# make_bindings PROFILE: the Python and Kotlin sides of the library built in this profile, and the
+# library where each looks for it, in <target>/bindings; what did not change is left alone.
+make_bindings() {
+    local built bindings library new language
+    built="$(target_dir)/$1" bindings="$(target_dir)/bindings"
+    library="$built/libmanzana_bindings.so"
+    cmp -s "$library" "$bindings/native/libmanzana_bindings.so" && return
+    new="$bindings.new"
+    rm -rf "$new"
+    mkdir -p "$new/native" "$new/python"
+    # From bindings/, where uniffi.toml is.
+    for language in python kotlin; do
+        (cd bindings && "$built/uniffi-bindgen" generate "$library" --no-format \
+            --language "$language" --out-dir "$new/$language")
+    done
+    cp "$library" "$new/python/"
+    cp "$library" "$new/native/"
+    rm -rf "$bindings"
+    mv "$new" "$bindings"
+}
 
 # --- steps -----------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ mod home;
 mod http;
 mod invitation;
 mod keeper;
+pub mod model;
 mod session;
 mod sync;
 mod tls;
