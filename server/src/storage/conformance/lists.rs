@@ -265,6 +265,16 @@ pub async fn petitions_of_an_agency_are_listed_and_totals_are_told<B: Backend>()
         ..of(7)
     };
     assert_eq!(places(&store, &named).await, [1]);
+    for (status, found) in [
+        (StatusFilter::Pending, vec![2, 1]),
+        (StatusFilter::Done, vec![]),
+    ] {
+        let both = ListFilter {
+            status: Some(status),
+            ..of(7)
+        };
+        assert_eq!(places(&store, &both).await, found, "{status:?}");
+    }
     let total = async |filter: ListFilter| store.list(&filter).await.unwrap().total;
     let page = |filter: ListFilter| ListFilter { limit: 1, ..filter };
     assert_eq!(total(page(ListFilter::default())).await, Some(4));

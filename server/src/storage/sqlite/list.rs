@@ -11,13 +11,16 @@ use super::search::{self, Search};
 
 /// Most rows of one page.
 const PAGE: usize = 200;
+/// Petitions counted at most, to tell which filter lets fewer in.
+const MANY: i64 = 20_000;
 
 pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Listed> {
     let search = match &filter.query {
         Some(typed) => search::search(conn, typed)?,
         None => None,
     };
-    let (sql, values) = statement(filter, search.as_ref());
+    let walked = walked(conn, filter, search.as_ref())?;
+    let (sql, values) = statement(filter, search.as_ref(), walked);
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), doc_row)?;
     let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
@@ -33,21 +36,52 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Listed> {
     })
 }
 
+/// What is walked in its own order, newest first, up to the page's end; the other filters are asked of
+/// each row on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walked {
+    /// What the search finds.
+    Search,
+    /// The documents of an agency.
+    Agency,
+    /// All, or those of a status or neighborhood.
+    Docs,
+}
+
+/// Of an agency and a status, the one with fewer petitions is walked: a rare status would be looked for
+/// through all years of a large agency, and the other way round.
+fn walked(conn: &Connection, filter: &ListFilter, search: Option<&Search>) -> Result<Walked> {
+    let (agency, status) = match (search, filter.agency, filter.status) {
+        (Some(_), _, _) => return Ok(Walked::Search),
+        (None, None, _) => return Ok(Walked::Docs),
+        (None, Some(_), None) => return Ok(Walked::Agency),
+        (None, Some(agency), Some(status)) => (agency, status),
+    };
+    let up_to = |sql: &str, value: Value| -> Result<i64> {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {sql} = ?1 LIMIT ?2)");
+        let mut statement = conn.prepare_cached(&sql)?;
+        Ok(statement.query_row((value, MANY), |row| row.get(0))?)
+    };
+    let agency = Value::Text(scope_key(&Scope::Agency(agency)));
+    let status = Value::Integer(status_code(status));
+    let fewer = up_to("docs WHERE status", status)? < up_to("scope_docs WHERE scope", agency)?;
+    Ok(if fewer { Walked::Docs } else { Walked::Agency })
+}
+
 /// One of some dozen statements, so each stays prepared; values are always bound.
-fn statement(filter: &ListFilter, search: Option<&Search>) -> (String, Vec<Value>) {
-    // What is walked in its own order, newest first, up to the page's end.
-    let (driver, place) = match (search, filter.agency) {
-        (Some(_), _) => ("search", "search.rowid"),
-        (None, Some(_)) => ("scope_docs", "scope_docs.creation_seq"),
-        (None, None) => ("docs", "docs.creation_seq"),
-    };
-    let mut sql = match driver {
-        "docs" => format!("SELECT {DOC_COLUMNS} FROM docs WHERE docs.kind = 0"),
-        _ => format!(
-            "SELECT {DOC_COLUMNS} FROM {driver} CROSS JOIN docs ON docs.creation_seq = {place}
-             WHERE docs.kind = 0"
+fn statement(filter: &ListFilter, search: Option<&Search>, walked: Walked) -> (String, Vec<Value>) {
+    let (from, place) = match walked {
+        Walked::Search => (
+            "search CROSS JOIN docs ON docs.creation_seq = search.rowid",
+            "search.rowid",
         ),
+        Walked::Agency => (
+            "scope_docs CROSS JOIN docs USING (creation_seq)",
+            "scope_docs.creation_seq",
+        ),
+        Walked::Docs => ("docs", "docs.creation_seq"),
     };
+    let mut sql = format!("SELECT {DOC_COLUMNS} FROM {from} WHERE docs.kind = 0");
     let mut values = Vec::new();
     let mut filtered = |condition: &str, value: Value| {
         sql.push_str(" AND ");
@@ -58,11 +92,11 @@ fn statement(filter: &ListFilter, search: Option<&Search>) -> (String, Vec<Value
         filtered("search MATCH ?", Value::Text(search.expression.clone()));
     }
     if let Some(agency) = filter.agency {
-        let condition = match search {
-            None => "scope_docs.scope = ?",
-            Some(_) => {
+        let condition = match walked {
+            Walked::Agency => "scope_docs.scope = ?",
+            _ => {
                 "EXISTS (SELECT 1 FROM scope_docs s WHERE s.scope = ?
-                         AND s.creation_seq = search.rowid)"
+                         AND s.creation_seq = docs.creation_seq)"
             }
         };
         filtered(condition, Value::Text(scope_key(&Scope::Agency(agency))));

@@ -27,9 +27,10 @@ use manzana_engine::seal::Entropy as _;
 use manzana_tests::author::Author;
 use manzana_tests::device::Door;
 
+use catalog::AGENCIES;
 use dice::Dice;
 use load::Devices;
-use plan::{CAPTAIN_COUNT, CREWS, DESKS, FIRST_COLONIA};
+use plan::{CAPTAIN_COUNT, CREWS, DESKS, FIRST_COLONIA, Who};
 
 /// Fills an empty, running city with petitions, through its own intake.
 #[derive(Parser)]
@@ -136,9 +137,15 @@ fn manzana(args: &Args, command: &[&str], rest: &[&str]) -> anyhow::Result<Strin
 async fn enrol(args: &Args) -> anyhow::Result<(Devices, Door)> {
     let mut people: Vec<(String, String, &str, Vec<String>)> = Vec::new();
     let scope = |scope: String| vec!["--scope".to_owned(), scope];
-    for n in 1..=DESKS {
-        let names = (format!("ventanilla-{n}"), format!("Ventanilla {n}"));
-        people.push((names.0, names.1, "operator", scope("city".to_owned())));
+    let of_agency = |place: usize| scope(format!("agency:{}", catalog::id(place)));
+    for n in 0..DESKS {
+        let name = (
+            format!("ventanilla-{}", n + 1),
+            format!("Ventanilla {}", n + 1),
+        );
+        let agencies = (0..AGENCIES.len()).filter(|place| plan::desk_of(*place) == Who::Desk(n));
+        let rest = agencies.flat_map(of_agency).collect();
+        people.push((name.0, name.1, "operator", rest));
     }
     for colonia in (FIRST_COLONIA..).take(CAPTAIN_COUNT) {
         let block = places::block(colonia);
@@ -148,10 +155,7 @@ async fn enrol(args: &Args) -> anyhow::Result<(Devices, Door)> {
         people.push((names.0, names.1, "block_captain", rest));
     }
     for (name, display, agencies) in CREWS {
-        let scopes = agencies
-            .iter()
-            .map(|place| format!("agency:{}", catalog::id(*place)));
-        let rest = scopes.flat_map(scope).collect();
+        let rest = agencies.iter().copied().flat_map(of_agency).collect();
         people.push((name.to_owned(), display.to_owned(), "crew", rest));
     }
     let supervisor = ("supervision-1".to_owned(), "Supervisión 1".to_owned());

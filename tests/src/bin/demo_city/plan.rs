@@ -180,7 +180,7 @@ impl Planned {
             ..self.form.clone()
         };
         let link = Step {
-            who: Who::Desk(0),
+            who: self.by,
             at: self.at + 20 * MINUTE,
             act: Act::DuplicateOf(place),
             blind: false,
@@ -316,8 +316,8 @@ fn petition(at: i64, by: Who, card: Card, dice: &mut Dice) -> Planned {
     let problem = dice.pick(texts::problems(card.agency));
     let mut form = form(card.agency, problem, by, dice);
     let steps = steps(card, at, by, dice);
-    if card.fate != Fate::Pending && dice.percent(10) {
-        // Who reports does not always know whose it is; the counter does.
+    if card.fate != Fate::Pending && by == desk_of(card.agency) && dice.percent(20) {
+        // Who calls does not always know whose it is; the counter does.
         form.agency = None;
         form.service = None;
     }
@@ -394,6 +394,11 @@ fn neighborhood_named(name: &str) -> CatalogRef {
     catalog::reference(NEIGHBORHOODS, name)
 }
 
+/// The desk that looks after an agency.
+pub(crate) fn desk_of(agency: usize) -> Who {
+    Who::Desk(agency % DESKS)
+}
+
 /// The steps that lead to a fate, each some hours or days after the one before.
 fn steps(card: Card, created: i64, by: Who, dice: &mut Dice) -> Vec<Step> {
     let Card { agency, fate, .. } = card;
@@ -401,7 +406,7 @@ fn steps(card: Card, created: i64, by: Who, dice: &mut Dice) -> Vec<Step> {
         .iter()
         .position(|(_, _, agencies)| agencies.contains(&agency));
     let crew = Who::Crew(crew.unwrap_or(CREWS.len() - 1));
-    let desk = Who::Desk(dice.below(DESKS));
+    let desk = desk_of(agency);
     let mut story = Story {
         at: created,
         steps: Vec::new(),
@@ -412,7 +417,7 @@ fn steps(card: Card, created: i64, by: Who, dice: &mut Dice) -> Vec<Step> {
     }
     for _ in 0..dice.weighted([60, 28, 12].into_iter()) {
         let text = (*dice.pick(&texts::OPERATOR_COMMENTS)).to_owned();
-        story.next(Who::Desk(dice.below(DESKS)), Act::Comment(text), dice);
+        story.next(desk, Act::Comment(text), dice);
     }
     match fate {
         Fate::Pending | Fate::Referred => {}
