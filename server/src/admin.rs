@@ -1,11 +1,10 @@
 //! Administration from the command line, on the city's own database; the relay may be running.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use manzana_client::{Invitation, RelayUrl};
 use manzana_engine::grant::{Role, Scope};
 use manzana_engine::ids::{CatalogId, DeviceId};
@@ -15,7 +14,7 @@ use crate::config::{Config, Flags};
 use crate::desk::Catalogs;
 use crate::storage::sqlite::{SqliteStore, check};
 use crate::storage::{RelayStore as _, StorageError, UserRow};
-use crate::{auth, city, relay};
+use crate::{auth, city, progress, relay};
 
 /// Longest catalog file, bytes.
 const CATALOG_BYTES: u64 = 8 << 20;
@@ -198,7 +197,7 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     let config = load_config(&args.city)?;
     let root = *city::open_root(&config)?.public_key();
     let database = city::database(&config);
-    let bar = progress(check::extent(&database)?);
+    let bar = progress::bar(check::extent(&database)?, "envelopes and documents");
     let checked = check::check(&database, &root, &|done| bar.inc(done))?;
     bar.finish_and_clear();
     for fault in &checked.told {
@@ -224,17 +223,6 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     }
     println!("{found}: all as it was signed");
     Ok(())
-}
-
-/// A bar on a terminal; nothing where there is none.
-fn progress(total: u64) -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len}, {eta} left");
-    let bar = ProgressBar::with_draw_target(Some(total), target);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn read_password() -> anyhow::Result<String> {

@@ -20,6 +20,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod phone;
+pub mod progress;
 pub mod relay;
 pub mod serve;
 pub mod storage;

@@ -14,16 +14,15 @@ mod places;
 mod plan;
 mod texts;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use manzana_client::Invitation;
 use manzana_engine::seal::Entropy as _;
+use manzana_server::progress;
 use manzana_tests::author::Author;
 use manzana_tests::device::Door;
 
@@ -84,7 +83,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         &format!("{} devices enrolled", devices.authors.len()),
         started,
     );
-    let progress = progress((petitions + steps) as u64);
+    let progress = progress::bar((petitions + steps) as u64, "changes");
     let pushed = load::load(devices, door, planned, args.seed ^ 0x5EED, &progress).await?;
     progress.finish_and_clear();
     ensure!(
@@ -100,19 +99,6 @@ async fn run(args: &Args) -> anyhow::Result<()> {
 
 fn say(what: &str, started: Instant) {
     println!("{:>6.1} s  {what}", started.elapsed().as_secs_f32());
-}
-
-/// On a terminal; nothing where there is none.
-fn progress(total: u64) -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let style = ProgressStyle::with_template(
-        "{bar:40} {human_pos}/{human_len} changes, {per_sec}, {eta} left",
-    );
-    ProgressBar::with_draw_target(Some(total), target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Runs one command of `manzana` on the city; gives what it printed.

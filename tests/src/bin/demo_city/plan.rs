@@ -181,7 +181,7 @@ impl Planned {
         };
         let link = Step {
             who: self.by,
-            at: self.at + 20 * MINUTE,
+            at: self.at + 5 * MINUTE,
             act: Act::DuplicateOf(place),
             blind: false,
         };
