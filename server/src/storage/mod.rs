@@ -371,6 +371,21 @@ pub enum StatusFilter {
     Conflict,
 }
 
+impl StatusFilter {
+    /// The one filter under which a petition is listed.
+    pub fn of(summary: &Summary) -> Self {
+        match summary.status {
+            _ if summary.conflict => Self::Conflict,
+            Status::Pending => Self::Pending,
+            Status::Referred => Self::Referred,
+            Status::InProgress => Self::InProgress,
+            Status::Done if summary.unconfirmed && !summary.is_final => Self::DoneUnconfirmed,
+            Status::Done => Self::Done,
+            Status::NotApplicable => Self::NotApplicable,
+        }
+    }
+}
+
 /// A page of the console's list: petitions by creation place, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
@@ -421,15 +436,14 @@ pub enum ReportGroup {
     NotApplicable,
 }
 
-impl ReportGroup {
-    /// The group that a petition is counted in: a conflict is not decided yet.
-    pub fn of(summary: &Summary) -> Self {
-        match summary.status {
-            _ if summary.conflict => Self::InProgress,
-            Status::Pending | Status::Referred => Self::Pending,
-            Status::InProgress => Self::InProgress,
-            Status::Done => Self::Done,
-            Status::NotApplicable => Self::NotApplicable,
+impl From<StatusFilter> for ReportGroup {
+    /// The group that a petition is counted in, by what it is listed under: a conflict is not decided yet.
+    fn from(listed: StatusFilter) -> Self {
+        match listed {
+            StatusFilter::Pending | StatusFilter::Referred => Self::Pending,
+            StatusFilter::InProgress | StatusFilter::Conflict => Self::InProgress,
+            StatusFilter::Done | StatusFilter::DoneUnconfirmed => Self::Done,
+            StatusFilter::NotApplicable => Self::NotApplicable,
         }
     }
 }

@@ -19,8 +19,8 @@ use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
     AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate,
-    Head, Invite, ListFilter, Listed, LogRow, Move, Period, RelayStore, ReportGroup, Result,
-    SessionRow, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
+    Head, Invite, ListFilter, Listed, LogRow, Move, Period, RelayStore, Result, SessionRow,
+    StatusFilter, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -653,7 +653,7 @@ impl RelayStore for MemoryStore {
                 let agency = summary.agencies.first();
                 let counted = counts.entry(agency.map(|agency| agency.id)).or_default();
                 counted.agency = agency.cloned();
-                *counted.of(ReportGroup::of(summary)) += 1;
+                *counted.of(StatusFilter::of(summary).into()) += 1;
             }
             counts.into_values().collect()
         })

@@ -4,14 +4,13 @@ use manzana_engine::codec;
 use manzana_engine::envelope::PartKind;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::IdError;
-use manzana_engine::summary::{DocKind, Summary};
+use manzana_engine::summary::DocKind;
 use manzana_store::sqlite::{OpenError, StoreError};
 use minicbor::{Decode, Encode};
 use rusqlite::types::Type;
 use rusqlite::{ErrorCode, Row};
 
-use super::super::{Move, ReportGroup, StatusFilter, StorageError};
-use manzana_engine::fold::Status;
+use super::super::{Move, StatusFilter, StorageError};
 
 /// A call that the caller should not have made: our own mistake, nothing is written.
 #[derive(Debug, thiserror::Error)]
@@ -151,39 +150,28 @@ pub(super) fn move_of(code: i64) -> Move {
     }
 }
 
+/// What the `status` column numbers, by its numbers.
+const LISTED: [StatusFilter; 7] = [
+    StatusFilter::Pending,
+    StatusFilter::Referred,
+    StatusFilter::InProgress,
+    StatusFilter::Done,
+    StatusFilter::DoneUnconfirmed,
+    StatusFilter::NotApplicable,
+    StatusFilter::Conflict,
+];
+
 /// A filter as the `status` column numbers it.
 pub(super) fn status_code(status: StatusFilter) -> i64 {
-    match status {
-        StatusFilter::Pending => 0,
-        StatusFilter::Referred => 1,
-        StatusFilter::InProgress => 2,
-        StatusFilter::Done => 3,
-        StatusFilter::DoneUnconfirmed => 4,
-        StatusFilter::NotApplicable => 5,
-        StatusFilter::Conflict => 6,
-    }
+    let place = LISTED.iter().position(|listed| *listed == status);
+    count(place.unwrap_or(LISTED.len()))
 }
 
-/// The group that a report counts a value of the `status` column in.
-pub(super) fn report_group(code: i64) -> ReportGroup {
-    match code {
-        0 | 1 => ReportGroup::Pending,
-        3 | 4 => ReportGroup::Done,
-        5 => ReportGroup::NotApplicable,
-        // A conflict is not decided yet.
-        _ => ReportGroup::InProgress,
-    }
-}
-
-/// Under which one filter of the console a petition is listed.
-pub(super) fn listed_as(summary: &Summary) -> StatusFilter {
-    match summary.status {
-        _ if summary.conflict => StatusFilter::Conflict,
-        Status::Pending => StatusFilter::Pending,
-        Status::Referred => StatusFilter::Referred,
-        Status::InProgress => StatusFilter::InProgress,
-        Status::Done if summary.unconfirmed && !summary.is_final => StatusFilter::DoneUnconfirmed,
-        Status::Done => StatusFilter::Done,
-        Status::NotApplicable => StatusFilter::NotApplicable,
-    }
+/// Reads [`status_code`] back.
+pub(super) fn status_of(row: &Row<'_>, column: usize) -> rusqlite::Result<StatusFilter> {
+    let code = uint(row, column)?;
+    let listed = usize::try_from(code)
+        .ok()
+        .and_then(|place| LISTED.get(place));
+    listed.copied().ok_or_else(|| unreadable(column))
 }

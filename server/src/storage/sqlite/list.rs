@@ -25,7 +25,7 @@ pub(super) fn list(conn: &Connection, filter: &ListFilter) -> Result<Listed> {
     let rows = statement.query_map(params_from_iter(values), doc_row)?;
     let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     let total = match filter.before {
-        None if rows.len() < filter.limit => Some(rows.len() as u64),
+        None if rows.len() < filter.limit.min(PAGE) => Some(rows.len() as u64),
         None if search.is_none() => total(conn, filter)?,
         _ => None,
     };

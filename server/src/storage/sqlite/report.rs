@@ -1,12 +1,14 @@
 //! Reports, counted from an index over the rows: no document is opened, and no summary but one an agency.
 
+use std::collections::BTreeMap;
+
 use manzana_engine::ids::CatalogId;
 use manzana_engine::record::CatalogRef;
 use manzana_engine::summary::Summary;
 use rusqlite::Connection;
 
 use super::super::{AgencyCounts, Period, Result};
-use super::convert::{cbor, report_group, uint};
+use super::convert::{cbor, status_of, uint};
 
 const COUNTS: &str = "SELECT agency, status, count(*) FROM docs
      WHERE status IS NOT NULL AND captured_at >= ?1 AND captured_at < ?2
@@ -16,15 +18,10 @@ const ONE_OF: &str = "SELECT summary FROM docs WHERE agency = ?1 AND status IS N
 pub(super) fn by_agency(conn: &Connection, period: &Period) -> Result<Vec<AgencyCounts>> {
     let mut statement = conn.prepare_cached(COUNTS)?;
     let mut rows = statement.query((period.from, period.until))?;
-    let mut found: Vec<(Option<CatalogId>, AgencyCounts)> = Vec::new();
+    let mut found: BTreeMap<Option<CatalogId>, AgencyCounts> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let agency: Option<CatalogId> = row.get(0)?;
-        if found.last().is_none_or(|(last, _)| *last != agency) {
-            found.push((agency, AgencyCounts::default()));
-        }
-        if let Some((_, counts)) = found.last_mut() {
-            *counts.of(report_group(row.get(1)?)) += uint(row, 2)?;
-        }
+        let counts = found.entry(row.get(0)?).or_default();
+        *counts.of(status_of(row, 1)?.into()) += uint(row, 2)?;
     }
     found
         .into_iter()

@@ -11,9 +11,9 @@ use manzana_engine::reconcile::Version;
 use manzana_engine::summary::{DocKind, Summary};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{DocState, DocWrite, Move, Result, moves};
+use super::super::{DocState, DocWrite, Move, Result, StatusFilter, moves};
 use super::convert::{
-    Misuse, cbor, int, kind_code, listed_as, optional_uint, scope_key, status_code, to_cbor, uint,
+    Misuse, cbor, int, kind_code, optional_uint, scope_key, status_code, to_cbor, uint,
 };
 use super::digests::DigestCache;
 use super::memory::Memory;
@@ -152,7 +152,7 @@ impl WorkingDocs {
 impl Working {
     fn write_row(&self, conn: &Connection, doc: &DocId, saved: &Bytes) -> Result<()> {
         let status = (self.summary.doc_kind == DocKind::Petition)
-            .then(|| status_code(listed_as(&self.summary)));
+            .then(|| status_code(StatusFilter::of(&self.summary)));
         let agency = self.summary.agencies.first().map(|agency| agency.id);
         let neighborhood = self.summary.neighborhood.as_ref().map(|entry| entry.id);
         conn.prepare_cached(

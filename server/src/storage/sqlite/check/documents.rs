@@ -10,8 +10,8 @@ use manzana_engine::reconcile::Version;
 use manzana_engine::summary::{DocKind, Summary};
 use rusqlite::{Connection, Row};
 
-use super::super::super::{DocState, Result};
-use super::super::convert::{id, listed_as, scope_key, status_code, uint};
+use super::super::super::{DocState, Result, StatusFilter};
+use super::super::convert::{id, scope_key, status_code, uint};
 use super::super::digests;
 use super::super::read::{DOC_COLUMNS, doc_row};
 use super::Findings;
@@ -107,7 +107,8 @@ fn of_its_document(
         captured_at,
         ..
     } = &state.summary;
-    let status = (*doc_kind == DocKind::Petition).then(|| status_code(listed_as(&state.summary)));
+    let status =
+        (*doc_kind == DocKind::Petition).then(|| status_code(StatusFilter::of(&state.summary)));
     let kept = (
         row.get("status")?,
         row.get("agency")?,
