@@ -195,9 +195,12 @@ pub fn catalog(args: CatalogArgs) -> anyhow::Result<()> {
 /// When the database cannot be read, and when anything in it is not what was signed.
 pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     let config = load_config(&args.city)?;
-    let root = *city::open_root(&config)?.public_key();
     let database = city::database(&config);
-    let bar = progress::bar(check::extent(&database)?, "envelopes and documents");
+    // Before the root, which would be made where there is no city.
+    let extent =
+        check::extent(&database).with_context(|| format!("cannot read {}", database.display()))?;
+    let root = *city::open_root(&config)?.public_key();
+    let bar = progress::bar(extent, "envelopes and documents");
     let checked = check::check(&database, &root, &|done| bar.inc(done))?;
     bar.finish_and_clear();
     for fault in &checked.told {
@@ -212,7 +215,7 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     } = checked;
     let folios = checked.folios.map_or_else(
         || "no folios".to_owned(),
-        |(first, last)| format!("folios {first} to {last} without a gap"),
+        |(first, last)| format!("folios {first} to {last}"),
     );
     let found = format!(
         "{documents} documents, {changes} changes in {envelopes} signed envelopes of {devices} \
@@ -221,7 +224,7 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     if checked.faults > 0 {
         bail!("{found}: {} faults", checked.faults);
     }
-    println!("{found}: all as it was signed");
+    println!("{found} without a gap: all as it was signed");
     Ok(())
 }
 

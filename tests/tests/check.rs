@@ -1,7 +1,7 @@
 //! `manzana check`: a city as it was signed passes, also while its relay runs; each kind of damage is named.
 
 use manzana_tests::phone::Phone;
-use manzana_tests::relay::{City, Ran, run};
+use manzana_tests::relay::{City, Ran, manzana, run};
 use rusqlite::Connection;
 
 /// A city with some work of two people in it.
@@ -51,6 +51,7 @@ async fn each_kind_of_damage_is_named() {
             "UPDATE log SET folio = 99 WHERE folio = (SELECT max(folio) FROM log)",
             "folio 99",
         ),
+        ("UPDATE city SET head = head + 1", "the log's head is"),
         (
             "UPDATE city SET next_folio = next_folio + 1",
             "the next folio",
@@ -101,4 +102,14 @@ async fn each_kind_of_damage_is_named() {
         assert_eq!(ran.code, Some(1), "{damage}: {ran:?}");
         assert!(ran.out.contains(named), "{damage}: {ran:?}");
     }
+}
+
+#[tokio::test]
+async fn where_there_is_no_city_none_is_made() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("nothing");
+    let ran = run(manzana().arg("check").arg("--data-dir").arg(&data)).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.err.contains("cannot read"), "{ran:?}");
+    assert!(!data.exists(), "nothing is written");
 }

@@ -6,8 +6,8 @@
 //!   digests made again from it.
 //! - here: the log has no gaps, and neither have the folios.
 //!
-//! The relay may be running: both threads read the same snapshot. Memory follows the largest chain's
-//! envelope and document, not the city.
+//! The relay may be running: both threads read the same snapshot. In memory are the devices, the scopes,
+//! and one envelope and one document at a time.
 
 mod chains;
 mod documents;
@@ -107,9 +107,10 @@ pub fn check(database: &Path, root: &[u8; 32], done: &(dyn Fn(u64) + Sync)) -> R
     } = chains?;
     let documents = documents.map_err(|_| StorageError::Backend("a thread failed".into()))??;
     let head = read::head(&one)?.seq;
-    if changes != head {
+    let rows = one.query_row("SELECT count(*) FROM log", [], |row| uint(row, 0))?;
+    if (changes, rows) != (head, head) {
         findings.fault(format!(
-            "the log's head is {head}, and {changes} changes were accepted"
+            "the log's head is {head}, it has {rows} rows, and {changes} changes were accepted"
         ));
     }
     let folios = folios(&one, &findings)?;
