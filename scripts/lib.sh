@@ -125,6 +125,11 @@ node_version() {
 
 need_chromium() { need chromium chromium fonts-liberation; }
 
+# relay_address LOG devices|console: where a relay says that it listens.
+relay_address() {
+    sed 's/\x1b\[[0-9;]*m//g' "$1" | sed -n "s/.*serving.* $2=\([0-9.:]*\).*/\1/p" | grep -m 1 .
+}
+
 # --- other languages -------------------------------------------------------------------
 
 need_python() { need python3 python3; }
@@ -171,6 +176,13 @@ run_app() {
         -Djna.library.path="$(target_dir)/bindings/native" \
         -cp "$module/target/test-classes:$module/target/classes:$(cat "$module/target/classpath")" \
         "$class" "$@"
+}
+
+# build_bindings: the client for other languages, in the tests' profile.
+build_bindings() {
+    need_cargo
+    cargo build --locked --workspace --lib --bins --profile ci
+    make_bindings ci
 }
 
 # make_bindings PROFILE: the Python and Kotlin sides of the library built in this profile, and the
