@@ -125,32 +125,32 @@ async fn enrol(args: &Args) -> anyhow::Result<(Devices, Door)> {
     let scope = |scope: String| vec!["--scope".to_owned(), scope];
     let of_agency = |place: usize| scope(format!("agency:{}", catalog::id(place)));
     for n in 0..DESKS {
-        let name = (
-            format!("ventanilla-{}", n + 1),
-            format!("Ventanilla {}", n + 1),
+        let number = n + 1;
+        let (name, display) = (
+            format!("ventanilla-{number}"),
+            format!("Ventanilla {number}"),
         );
         let agencies = (0..AGENCIES.len()).filter(|place| plan::desk_of(*place) == Who::Desk(n));
-        let rest = agencies.flat_map(of_agency).collect();
-        people.push((name.0, name.1, "operator", rest));
+        people.push((
+            name,
+            display,
+            "operator",
+            agencies.flat_map(of_agency).collect(),
+        ));
     }
     for colonia in (FIRST_COLONIA..).take(CAPTAIN_COUNT) {
         let block = places::block(colonia);
-        let names = (format!("jefe-{block}"), format!("Jefe de manzana {block}"));
+        let (name, display) = (format!("jefe-{block}"), format!("Jefe de manzana {block}"));
         let mut rest = scope(format!("block:{block}"));
         rest.extend(["--block".to_owned(), block.to_string()]);
-        people.push((names.0, names.1, "block_captain", rest));
+        people.push((name, display, "block_captain", rest));
     }
     for (name, display, agencies) in CREWS {
         let rest = agencies.iter().copied().flat_map(of_agency).collect();
         people.push((name.to_owned(), display.to_owned(), "crew", rest));
     }
-    let supervisor = ("supervision-1".to_owned(), "Supervisión 1".to_owned());
-    people.push((
-        supervisor.0,
-        supervisor.1,
-        "supervisor",
-        scope("city".to_owned()),
-    ));
+    let (name, display) = ("supervision-1".to_owned(), "Supervisión 1".to_owned());
+    people.push((name, display, "supervisor", scope("city".to_owned())));
 
     let mut dice = Dice::new(args.seed ^ 0xDE71CE);
     let mut devices = Devices {

@@ -92,7 +92,7 @@ pub(crate) struct Step {
 }
 
 /// One petition to be.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Planned {
     pub(crate) by: Who,
     pub(crate) at: i64,
@@ -176,7 +176,6 @@ impl Planned {
             cross2: other.form.cross2.clone(),
             position: other.form.position,
             title: other.form.title.clone(),
-            description: self.form.description.clone(),
             ..self.form.clone()
         };
         let link = Step {
@@ -245,18 +244,9 @@ const FATES: [Fate; 4] = [
 
 /// How many of the shown rows are an agency's.
 fn shown_of(agency: &str) -> usize {
-    let of = |planned: &Planned| {
-        planned
-            .form
-            .agency
-            .as_ref()
-            .map(|agency| agency.name.clone())
-    };
-    let shown = shown_rows();
-    shown
-        .iter()
-        .filter(|planned| of(planned).as_deref() == Some(agency))
-        .count()
+    let shown = shown_rows().into_iter();
+    let agencies = shown.filter_map(|planned| planned.form.agency);
+    agencies.filter(|shown| shown.name == agency).count()
 }
 
 /// Times and authors in order: captains bring an afternoon's petitions at once.
