@@ -18,7 +18,7 @@ A city in five steps (every command has its own --help):
   4. manzana invite --data-dir ./city --user juan --scope block:5 --block 5 --relay https://HOST:7443
      Prints one line, good once and for 15 minutes: the device's whole configuration.
      HOST is what devices dial. Other than localhost it must be in the relay's certificate:
-     start `serve` with MANZANA_TLS__NAMES='["HOST","localhost"]'.
+     start `serve` with MANZANA_TLS__NAMES='[\"HOST\",\"localhost\"]'.
   5. manzana phone --home ./juan enrol 'manzana:1:…'
      manzana phone --home ./juan --offline capture --title 'LAMPARA FUNDIDA' --description '…'
      manzana phone --home ./juan sync --watch
