@@ -1,4 +1,4 @@
-//! The device runtime for apps: `manzana-client`, spoken from Kotlin, Swift and Python.
+//! The device runtime for apps: `manzana-client`, spoken from Kotlin and Python (Swift can be generated, and is not tried).
 //!
 //! A thin layer: it turns the client's types into what UniFFI carries, and decides nothing. One call
 //! returns one screen's records, because a call costs microseconds and a getter costs a call.
