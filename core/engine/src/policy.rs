@@ -358,12 +358,9 @@ fn check_edit(facts: &Facts, view: &PetitionView, op: &Op, name: &str) -> Result
     check_field(facts, name, put(op, name)?)
 }
 
-/// One change writes a place once. Two values that it puts there would stand beside each other as if two
-/// people had written them, and hundreds, each overwritten by hundreds of the next change, would be a
-/// document of few bytes that takes every replica's memory.
+/// One change writes a place once.
 fn check_once(change: &DecodedChange) -> Result<(), Denial> {
-    let mut seen = BTreeSet::new();
-    match change.ops.iter().find(|op| !seen.insert((op.obj, &op.key))) {
+    match change.written_twice() {
         None => Ok(()),
         Some(op) => deny(Rule::ForbiddenOperation, map_key(op)?),
     }

@@ -10,6 +10,7 @@
 //! and names the reason for everything else. What it cannot know without the document — whether
 //! the dependencies exist, whether an object is a list — is for whoever applies the change.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
@@ -189,13 +190,24 @@ pub struct DecodedChange {
 }
 
 impl DecodedChange {
-    /// Whether it only makes maps and puts values under their keys. Nothing else is in any document of
-    /// a city, and all that Automerge is known to break on needs something else.
+    /// Whether it only makes maps and puts values under their keys, each once. Nothing else is in any
+    /// document of a city, and all that Automerge is known to break on needs something else.
     pub fn is_plain(&self) -> bool {
-        self.ops.iter().all(|op| {
+        let plain = self.ops.iter().all(|op| {
             let plain = matches!(op.action, Action::MakeMap | Action::Put(_));
             plain && !op.insert && matches!(op.key, Key::Map(_))
-        })
+        });
+        plain && self.written_twice().is_none()
+    }
+
+    /// An operation on a key which another operation of this change is on.
+    ///
+    /// Two values put there would stand beside each other as if two people had written them, and
+    /// hundreds, each overwritten by hundreds of the next change, would be a document of few bytes that
+    /// takes every replica's memory.
+    pub fn written_twice(&self) -> Option<&Op> {
+        let mut seen = BTreeSet::new();
+        self.ops.iter().find(|op| !seen.insert((op.obj, &op.key)))
     }
 }
 
