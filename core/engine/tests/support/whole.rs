@@ -1,11 +1,11 @@
-//! A saved document, taken apart so that each part can be made wrong, and put together again with a
-//! right checksum.
+//! Saved documents and changes, taken apart so that each part can be made wrong, and put together again
+//! with a right checksum.
 
 // Each test binary that shares this module uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used)]
 
-use super::attacks::{DOCUMENT, body, uleb, wrap};
+use super::attacks::{Body, DOCUMENT, body, uleb, wrap};
 
 /// Specification and data of columns.
 pub type Columns = Vec<(u64, Vec<u8>)>;
@@ -31,24 +31,15 @@ impl Parts {
     /// Takes apart what Automerge saved.
     pub fn of(raw: &[u8]) -> Self {
         let mut rest = body(raw);
-        let actors = (0..number(&mut rest))
-            .map(|_| {
-                let len = number(&mut rest) as usize;
-                take(&mut rest, len)
-            })
-            .collect();
+        let actors = (0..number(&mut rest)).map(|_| prefixed(&mut rest));
+        let actors = actors.collect();
         let heads: Vec<_> = (0..number(&mut rest))
             .map(|_| take(&mut rest, 32))
             .collect();
         let changes = directory(&mut rest);
         let ops = directory(&mut rest);
-        let mut data = |directory: Vec<(u64, usize)>| {
-            let columns = directory.into_iter();
-            columns
-                .map(|(spec, len)| (spec, take(&mut rest, len)))
-                .collect()
-        };
-        let (changes, ops) = (data(changes), data(ops));
+        let changes = data(&mut rest, changes);
+        let ops = data(&mut rest, ops);
         let places = heads.iter().map(|_| number(&mut rest)).collect();
         Self {
             actors,
@@ -92,6 +83,41 @@ impl Parts {
         }
         columns.sort_by_key(|(spec, _)| *spec);
     }
+}
+
+/// Takes a change apart. Its time must be 0.
+pub fn change(raw: &[u8]) -> Body {
+    let mut rest = body(raw);
+    let deps = (0..number(&mut rest)).map(|_| take(&mut rest, 32).try_into().unwrap());
+    let deps = deps.collect();
+    let actor = prefixed(&mut rest);
+    let (seq, start_op) = (number(&mut rest), number(&mut rest));
+    assert_eq!(number(&mut rest), 0, "the time");
+    let message = prefixed(&mut rest);
+    let others = (0..number(&mut rest)).map(|_| prefixed(&mut rest));
+    let others = others.collect();
+    let columns = directory(&mut rest);
+    Body {
+        deps,
+        actor,
+        seq,
+        start_op,
+        time: 0,
+        message,
+        others,
+        columns: data(&mut rest, columns),
+        extra: rest.to_vec(),
+    }
+}
+
+fn prefixed(rest: &mut &[u8]) -> Vec<u8> {
+    let len = number(rest) as usize;
+    take(rest, len)
+}
+
+fn data(rest: &mut &[u8], directory: Vec<(u64, usize)>) -> Columns {
+    let columns = directory.into_iter();
+    columns.map(|(spec, len)| (spec, take(rest, len))).collect()
 }
 
 fn directory(rest: &mut &[u8]) -> Vec<(u64, usize)> {
