@@ -71,7 +71,7 @@ fn phone(scene: &Scene, input: &[u8]) {
     let saved = hostile(&mut edits, scene, &docs[wrong].saved);
     harmless(&saved);
     docs[wrong].saved = saved.into();
-    if edits.byte() % 4 == 0 {
+    if edits.once_in(4) {
         let mut summary = docs[wrong].summary.to_vec();
         edits.spoil(&mut summary);
         docs[wrong].summary = summary.into();

@@ -38,6 +38,11 @@ impl<'a> Edits<'a> {
         self.rest.split_off_first().copied().unwrap_or(0)
     }
 
+    /// Once in so many times; the end of an input is such a time.
+    pub fn once_in(&mut self, times: u8) -> bool {
+        self.byte().is_multiple_of(times)
+    }
+
     /// A number below `limit`, which is at least 1.
     pub fn below(&mut self, limit: usize) -> usize {
         let number = usize::from(self.byte()) << 8 | usize::from(self.byte());

@@ -47,7 +47,7 @@ fn built(edits: &mut Edits<'_>, like: &Envelope, key: &SecretKey) -> Envelope {
     let groups = (0..edits.byte() % 80).map(|_| {
         let entries = (0..edits.byte() % 4).map(|_| {
             let mut entry = edits.pick(&entries).clone();
-            if edits.byte() % 2 == 0 {
+            if edits.once_in(2) {
                 edits.spoil(&mut entry.change);
             }
             entry

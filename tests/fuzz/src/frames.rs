@@ -60,7 +60,7 @@ fn session(scene: &Scene, input: &[u8]) {
     for _ in 0..=edits.byte() % 4 {
         let case = edits.pick(&scene.cases);
         let mut bytes = case.bytes.clone();
-        if edits.byte() % 8 != 0 {
+        if !edits.once_in(8) {
             edits.spoil(&mut bytes);
         }
         // What is read is written again as it was read.

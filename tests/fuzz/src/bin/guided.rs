@@ -22,7 +22,8 @@ fuzz_target!(|input: &[u8]| {
     let mut cost = cost.lock().expect("one thread");
     let before = *cost;
     assert!(cost.run(*target, input), "a promise is broken");
-    if cost.memory > before.memory || cost.time > before.time || cost.executions % 256 == 0 {
+    if cost.memory > before.memory || cost.time > before.time || cost.executions.is_multiple_of(256)
+    {
         // The last of these lines is the summary.
         eprintln!("{:<14}{cost}", target.name);
     }
