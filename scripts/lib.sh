@@ -14,6 +14,7 @@ readonly MIN_CARGO=1.95.0
 readonly MIN_NODE=20.19.0
 readonly NODE_PACKAGE=node@20.20.2
 readonly CARGO_DENY_VERSION='^0.20'
+readonly CARGO_FUZZ_VERSION='^0.13'
 
 # A step that returns this was skipped; the last line of its log says why.
 readonly SKIPPED=77
@@ -99,6 +100,16 @@ need_cargo_deny() {
     have cargo-deny && return
     say "  cargo-deny is missing: building it (about two minutes, once)"
     cargo install cargo-deny --locked --version "$CARGO_DENY_VERSION"
+}
+
+need_cargo_fuzz() {
+    need_cargo
+    need c++ build-essential
+    have cargo-fuzz && return
+    PATH="$HOME/.cargo/bin:$PATH"
+    have cargo-fuzz && return
+    say "  cargo-fuzz is missing: building it (about a minute, once)"
+    cargo install cargo-fuzz --locked --version "$CARGO_FUZZ_VERSION"
 }
 
 # Node for the console. Debian 12 has Node 18: npm's `node` package brings a newer one,

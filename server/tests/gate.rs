@@ -14,12 +14,15 @@ mod attacks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use automerge::{AutoCommit, ReadDoc};
 use bytes::Bytes;
@@ -36,6 +39,7 @@ use manzana_server::gate::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
 
 /// How much more than an idle worker one that judges an attack may ever take, in KiB.
 const ATTACK_KIB: u64 = 32 * 1024;
@@ -47,8 +51,15 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some("gate-worker") {
         let mut limits = WorkerLimits::default();
-        if let Some(seconds) = args.next() {
-            limits.job_cpu_seconds = seconds.parse().unwrap();
+        for arg in args {
+            match arg.split_once('=').unwrap() {
+                ("seconds", seconds) => limits.job_cpu_seconds = seconds.parse().unwrap(),
+                ("meeting", path) => {
+                    let line = OwnedFd::from(UnixStream::connect(path).unwrap());
+                    MEETING.set(File::from(line)).unwrap();
+                }
+                _ => unreachable!("no such argument"),
+            }
         }
         return run_worker_within(limits, odd_judge);
     }
@@ -71,6 +82,8 @@ fn tests() -> Vec<Trial> {
         a_job_that_spins_is_ended_by_the_wall_time,
         a_job_that_spins_is_ended_by_its_processor_time,
         a_job_that_panics_dies_alone,
+        a_job_that_asks_the_kernel_for_more_than_memory_is_killed,
+        jobs_that_kill_their_workers_do_not_hold_up_the_others,
         a_full_queue_turns_jobs_away,
         a_job_is_taken_up_to_its_limit,
         a_program_that_cannot_start_is_reported,
@@ -94,6 +107,10 @@ fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
 
 // ---------------------------------------------------------------- the worker's side
 
+/// A worker's line to the test, if it has one: made before the worker is confined, and used as a file,
+/// since sockets have calls of their own that a worker may not use.
+static MEETING: OnceLock<File> = OnceLock::new();
+
 /// Does as the job's first byte says.
 fn odd_judge(job: &[u8]) -> Vec<u8> {
     let (&kind, rest) = job.split_first().unwrap();
@@ -108,7 +125,8 @@ fn odd_judge(job: &[u8]) -> Vec<u8> {
             println!("a stray line");
             rest.to_vec()
         }
-        b'r' => rendezvous(rest),
+        b'r' => rendezvous(),
+        b'a' => ask_the_kernel(rest),
         _ => unreachable!("no such job"),
     }
 }
@@ -155,13 +173,30 @@ fn spin() -> Vec<u8> {
 }
 
 /// Tells the test who works on this job, and waits for its word.
-fn rendezvous(path: &[u8]) -> Vec<u8> {
-    let path = Path::new(std::str::from_utf8(path).unwrap());
-    let mut test = UnixStream::connect(path).unwrap();
+fn rendezvous() -> Vec<u8> {
+    let mut test = MEETING.get().unwrap();
     test.write_all(&std::process::id().to_le_bytes()).unwrap();
     let mut word = vec![];
-    test.read_to_end(&mut word).unwrap();
+    // A file alone would be asked for its length first.
+    test.take(64).read_to_end(&mut word).unwrap();
     word
+}
+
+/// What code that a job smuggled in would try. The answer, if there is one, is what it got.
+fn ask_the_kernel(what: &[u8]) -> Vec<u8> {
+    let got = match what {
+        b"read a file" => std::fs::read("/etc/hostname").map(|_| ()),
+        b"write a file" => std::fs::write("/tmp/manzana-gate-test", "x"),
+        b"list a folder" => std::fs::read_dir("/").map(|_| ()),
+        b"connect" => std::net::TcpStream::connect(("127.0.0.1", 9)).map(|_| ()),
+        b"listen" => std::net::TcpListener::bind(("127.0.0.1", 0)).map(|_| ()),
+        b"start a program" => std::process::Command::new("/bin/true").status().map(|_| ()),
+        b"start a thread" => std::thread::Builder::new().spawn(|| ()).map(|_| ()),
+        b"kill" => kill_process(rustix::process::getppid().unwrap(), Signal::URG)
+            .map_err(std::io::Error::from),
+        _ => unreachable!("no such wish"),
+    };
+    format!("{got:?}").into_bytes()
 }
 
 // ---------------------------------------------------------------- the test's side
@@ -222,8 +257,8 @@ fn peak_kib(id: u32) -> u64 {
 
 /// Where a job that waits for the test's word reports.
 struct Meeting {
-    listener: UnixListener,
     path: PathBuf,
+    arrived: mpsc::UnboundedReceiver<(u32, tokio::net::UnixStream)>,
     _dir: tempfile::TempDir,
 }
 
@@ -231,22 +266,45 @@ impl Meeting {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("meeting");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (arrival, arrived) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            // Every worker has a line from its start, and speaks when it has such a job.
+            while let Ok((mut worker, _)) = listener.accept().await {
+                let arrival = arrival.clone();
+                tokio::spawn(async move {
+                    if let Ok(id) = worker.read_u32_le().await {
+                        // The test may have ended.
+                        let _ = arrival.send((id, worker));
+                    }
+                });
+            }
+        });
         Self {
-            listener: UnixListener::bind(&path).unwrap(),
             path,
+            arrived,
             _dir: dir,
         }
     }
 
-    fn job(&self) -> Bytes {
-        job(b'r', self.path.to_str().unwrap().as_bytes())
+    fn config(&self, workers: usize) -> GateConfig {
+        let mut config = config(workers);
+        let path = self.path.to_str().unwrap();
+        config.args.push(format!("meeting={path}").into());
+        config
+    }
+
+    fn pool(&self, workers: usize) -> GatePool {
+        GatePool::start(self.config(workers)).unwrap()
+    }
+
+    fn job() -> Bytes {
+        job(b'r', b"")
     }
 
     /// Waits until a worker is in the middle of the job.
-    async fn arrival(&self) -> (u32, tokio::net::UnixStream) {
-        let (mut worker, _) = self.listener.accept().await.unwrap();
-        let id = worker.read_u32_le().await.unwrap();
-        (id, worker)
+    async fn arrival(&mut self) -> (u32, tokio::net::UnixStream) {
+        self.arrived.recv().await.unwrap()
     }
 }
 
@@ -334,8 +392,8 @@ async fn mutations_with_a_right_checksum_kill_no_worker() {
 
 async fn a_killed_worker_takes_only_its_own_job_with_it() {
     for workers in [1, 2] {
-        let pool = pool(workers);
-        let meeting = Meeting::new();
+        let mut meeting = Meeting::new();
+        let pool = meeting.pool(workers);
         let texts: Vec<_> = (0..40).map(|n| format!("job {n}")).collect();
         let (before, after) = texts.split_at(20);
         let all = |texts: &[String]| {
@@ -347,7 +405,7 @@ async fn a_killed_worker_takes_only_its_own_job_with_it() {
             kill(id);
         };
         let (first, struck, rest, ()) =
-            tokio::join!(all(before), pool.judge(meeting.job()), all(after), killing);
+            tokio::join!(all(before), pool.judge(Meeting::job()), all(after), killing);
         let killed = GateError::Died {
             signal: Some(9),
             code: None,
@@ -395,7 +453,7 @@ async fn a_job_that_spins_is_ended_by_the_wall_time() {
 
 async fn a_job_that_spins_is_ended_by_its_processor_time() {
     let pool = GatePool::start(GateConfig {
-        args: vec!["gate-worker".into(), "1".into()],
+        args: vec!["gate-worker".into(), "seconds=1".into()],
         ..config(1)
     })
     .unwrap();
@@ -420,14 +478,58 @@ async fn a_job_that_panics_dies_alone() {
     assert_works(&pool).await;
 }
 
+async fn a_job_that_asks_the_kernel_for_more_than_memory_is_killed() {
+    let pool = pool(1);
+    for wish in [
+        "read a file",
+        "write a file",
+        "list a folder",
+        "connect",
+        "listen",
+        "start a program",
+        "start a thread",
+        "kill",
+    ] {
+        let answer = pool.judge(job(b'a', wish.as_bytes())).await;
+        let killed = GateError::Died {
+            signal: Some(Signal::SYS.as_raw()),
+            code: None,
+        };
+        assert_eq!(answer, Err(killed), "{wish}");
+        assert_works(&pool).await;
+    }
+}
+
+async fn jobs_that_kill_their_workers_do_not_hold_up_the_others() {
+    const EACH: usize = 50;
+    let pool = pool(2);
+    let started = Instant::now();
+    let killers = (0..EACH).map(|_| pool.judge(job(b'a', b"read a file")));
+    let texts: Vec<_> = (0..EACH).map(|n| format!("job {n}")).collect();
+    let others = texts.iter().map(|text| answer(&pool, echo(text)));
+    let both: Vec<_> = killers
+        .zip(others)
+        .map(|(a, b)| async { tokio::join!(a, b) })
+        .collect();
+    for ((killer, other), text) in join_all(both).await.into_iter().zip(&texts) {
+        assert!(killer.is_err_and(|error| error.is_the_jobs_fault()));
+        assert_eq!(other, *text);
+    }
+    let counters = pool.counters();
+    assert_eq!(counters.deaths, EACH as u64);
+    assert_eq!(counters.spawned, 2 + EACH as u64);
+    // A start takes milliseconds; nothing waited for a wall time.
+    assert!(started.elapsed() < WALL / 2);
+}
+
 async fn a_full_queue_turns_jobs_away() {
+    let mut meeting = Meeting::new();
     let pool = GatePool::start(GateConfig {
         queue: 1,
-        ..config(1)
+        ..meeting.config(1)
     })
     .unwrap();
-    let meeting = Meeting::new();
-    let mut working = Box::pin(pool.judge(meeting.job()));
+    let mut working = Box::pin(pool.judge(Meeting::job()));
     assert!((&mut working).now_or_never().is_none());
     let (_, mut worker) = meeting.arrival().await;
     let mut waiting = Box::pin(answer(&pool, echo("waits")));
@@ -473,9 +575,9 @@ async fn a_program_that_ends_at_once_is_not_the_jobs_fault() {
 }
 
 async fn a_caller_that_went_away_does_not_disturb_the_next() {
-    let pool = pool(1);
-    let meeting = Meeting::new();
-    let mut abandoned = Box::pin(pool.judge(meeting.job()));
+    let mut meeting = Meeting::new();
+    let pool = meeting.pool(1);
+    let mut abandoned = Box::pin(pool.judge(Meeting::job()));
     assert!((&mut abandoned).now_or_never().is_none());
     let (_, worker) = meeting.arrival().await;
     drop(abandoned);
@@ -485,9 +587,9 @@ async fn a_caller_that_went_away_does_not_disturb_the_next() {
 }
 
 async fn dropping_the_pool_kills_its_workers() {
-    let pool = pool(1);
-    let meeting = Meeting::new();
-    let mut working = Box::pin(pool.judge(meeting.job()));
+    let mut meeting = Meeting::new();
+    let pool = meeting.pool(1);
+    let mut working = Box::pin(pool.judge(Meeting::job()));
     assert!((&mut working).now_or_never().is_none());
     let (_, mut worker) = meeting.arrival().await;
     drop(working);

@@ -30,6 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "manzana-server",
         ],
     ),
+    ("manzana-fuzz", &["manzana-engine"]),
 ];
 
 /// Crates the workspace cannot be without: a rule about something absent proves nothing.
@@ -95,7 +96,12 @@ const RESERVED: &[(&str, &[&str])] = &[
     // Documents are the engine's; the tests forge bad ones, the server's of its gate too.
     (
         "automerge",
-        &["manzana-engine", "manzana-server", "manzana-tests"],
+        &[
+            "manzana-engine",
+            "manzana-server",
+            "manzana-tests",
+            "manzana-fuzz",
+        ],
     ),
     (
         "rusqlite",

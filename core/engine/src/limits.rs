@@ -27,16 +27,22 @@ pub const MAX_START_OP: u64 = 1 << 20;
 /// Largest sequence number of an actor within one document.
 pub const MAX_SEQ: u64 = 1 << 20;
 
+/// Furthest that a change's time may be from 1970, in whatever unit its author counts.
+///
+/// Ours are 0. A document keeps the differences of times: those of honest ones fit 64 bits many times
+/// over, and two at the ends of the range made a document that could not be loaded again.
+pub const MAX_TIME: u64 = 1 << 53;
+
 /// Length of every actor id in bytes, exactly: the device key's tag (6) and a counter (2).
 pub const ACTOR_BYTES: usize = 8;
 
 /// Most actors one change may name beside its own: the cap of actors per document.
 pub const OTHER_ACTORS: usize = 256;
 
-/// Longest map key or mark name in bytes.
+/// Longest map key, mark name or message of a change in bytes.
 ///
-/// A run repeats one string for many operations, so without this limit a change of 256 KiB
-/// would expand to gigabytes of keys.
+/// A run repeats one string for many operations or changes, so without this limit a change of 256 KiB,
+/// or a document of many changes, would expand to gigabytes of strings.
 pub const KEY_BYTES: usize = 256;
 
 /// Longest frame of a session, bytes. Design §9.

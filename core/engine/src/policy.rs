@@ -144,6 +144,7 @@ pub fn check(
     if !change.actor.as_bytes().starts_with(&facts.device.tag()) {
         return Err(Rule::ForeignActor.into());
     }
+    check_once(change)?;
     match before {
         None if creates_catalog(change) => check_new_catalog(facts, change),
         None => check_creation(facts, change),
@@ -166,6 +167,7 @@ pub fn check_catalog(
     if facts.role != Role::Administrator {
         return Err(Rule::RoleMayNot.into());
     }
+    check_once(change)?;
     for op in &change.ops {
         let key = map_key(op)?;
         let nothing = Vec::new();
@@ -355,6 +357,14 @@ fn check_edit(facts: &Facts, view: &PetitionView, op: &Op, name: &str) -> Result
         return deny(Rule::BlindWrite, name);
     }
     check_field(facts, name, put(op, name)?)
+}
+
+/// One change writes a place once.
+fn check_once(change: &DecodedChange) -> Result<(), Denial> {
+    match change.written_twice() {
+        None => Ok(()),
+        Some(op) => deny(Rule::ForbiddenOperation, map_key(op)?),
+    }
 }
 
 /// A key in a map; everything else has no place in a petition.

@@ -10,7 +10,7 @@ use manzana_engine::gate::chunk::{
     Action, ChunkError, Column, DecodedChange, Key, Value, decode_change,
 };
 use manzana_engine::limits::{
-    CHANGE_BYTES, CHANGE_DEPS, CHANGE_OPS, KEY_BYTES, MAX_SEQ, MAX_START_OP, OTHER_ACTORS,
+    CHANGE_BYTES, CHANGE_DEPS, CHANGE_OPS, KEY_BYTES, MAX_SEQ, MAX_START_OP, MAX_TIME, OTHER_ACTORS,
 };
 use support::attacks::{self, Body, uleb, wrap};
 
@@ -298,13 +298,32 @@ fn other_actors_are_bounded_sorted_different_and_used() {
 }
 
 #[test]
-fn a_message_is_utf_8() {
+fn times_have_a_range() {
+    let at = |time| Body {
+        time,
+        ..Body::one_put()
+    };
+    let most = MAX_TIME as i64;
+    for time in [-most, most] {
+        assert_eq!(let_in(&at(time)).time, time);
+    }
+    for time in [-most - 1, most + 1, i64::MIN, i64::MAX] {
+        assert_eq!(refusal(&at(time).chunk()), ChunkError::TimeOutOfRange);
+    }
+}
+
+#[test]
+fn a_message_is_utf_8_and_short() {
     let said = |message: &[u8]| Body {
         message: message.to_vec(),
         ..Body::one_put()
     };
     let change = let_in(&said("¿qué?\u{202e}\0".as_bytes()));
     assert_eq!(change.message.as_deref(), Some("¿qué?\u{202e}\0"));
+    let most = said(&[b'm'; KEY_BYTES]);
+    assert_eq!(let_in(&most).message.map(|it| it.len()), Some(KEY_BYTES));
+    let more = said(&[b'm'; KEY_BYTES + 1]).chunk();
+    assert_eq!(refusal(&more), ChunkError::StringTooLong);
     // An unpaired surrogate, as careless encoders write it.
     let raw = said(&[0xed, 0xa0, 0x80]).chunk();
     assert_eq!(refusal(&raw), ChunkError::BadUtf8);
@@ -406,7 +425,7 @@ fn keys_are_read_up_to_their_limit() {
     let change = decode_change(&attacks::repeated_keys(KEY_BYTES)).unwrap();
     assert_eq!(change.ops.len(), CHANGE_OPS);
     let longer = attacks::repeated_keys(KEY_BYTES + 1);
-    assert_eq!(refusal(&longer), ChunkError::KeyTooLong);
+    assert_eq!(refusal(&longer), ChunkError::StringTooLong);
 }
 
 // ---------------------------------------------------------------- operations

@@ -16,12 +16,12 @@ use manzana_engine::gate::chunk::decode_change;
 use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, Verdict, judge};
 use manzana_engine::grant::{Role, Scope};
 use manzana_engine::ids::{Actor, DeviceId, DocId, RecordId};
-use manzana_engine::intent::NewPetition;
+use manzana_engine::intent::{Edit, NewPetition};
 use manzana_engine::limits::{
     AUTHOR_ACTORS, AUTHOR_BYTES, AUTHOR_CHANGES, AUTHOR_OPS, AUTHOR_SHARE, DOC_ACTORS, DOC_BYTES,
     DOC_CHANGES, DOC_OPS, TEXT_BYTES,
 };
-use manzana_engine::policy::{Facts, Rule};
+use manzana_engine::policy::{self, Facts, Rule};
 use manzana_engine::record::{By, Comment, Event, Record};
 use manzana_engine::replica::ReplicaError;
 use world::World;
@@ -125,6 +125,26 @@ impl Sheet {
             Verdict::Refused { rule, .. } => Err(*rule),
             Verdict::Waiting { .. } => panic!("it waits"),
         }
+    }
+}
+
+#[test]
+fn one_change_writes_a_place_once() {
+    let mut sheet = Sheet::new(1);
+    let mut record = decode_change(&sheet.comment(1, 0, "una vez")).unwrap();
+    let mut edited = sheet.document.clone();
+    let edit = Edit::Title("Otro".into());
+    let made = edited.edit(Actor::new(&device(1), 0), &[edit]).unwrap();
+    let mut title = decode_change(&made.bytes).unwrap();
+    let view = sheet.document.view().unwrap();
+    for change in [&mut record, &mut title] {
+        assert_eq!(policy::check(&facts(1), Some(&view), change), Ok(()));
+        // The second sees what the first sees, as no honest program would write it.
+        let mut again = change.ops[0].clone();
+        again.id.counter += 1;
+        change.ops.push(again);
+        let denied = policy::check(&facts(1), Some(&view), change).unwrap_err();
+        assert_eq!(denied.rule, Rule::ForbiddenOperation);
     }
 }
 

@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/attacks.rs"]
+#[allow(clippy::disallowed_methods)] // Makes documents as a stranger would, with actors of its own.
+mod attacks;
 #[path = "support/model.rs"]
 mod model;
 #[path = "support/samples.rs"]
@@ -79,6 +82,64 @@ fn a_packed_document_that_does_not_open_is_set_apart_and_asked_for_whole() {
         assert_eq!(wants(&world, a), [docs[2]]);
         world.assert_whole(a);
         assert!(!world.row(a, docs[2]).unwrap().quarantined);
+    }
+}
+
+#[test]
+fn the_bomb_and_mutated_documents_reach_no_replica_and_stop_no_other_document() {
+    let bomb = |_: &[u8]| attacks::document_bomb(10_000_000);
+    let mutated = |seed| move |saved: &[u8]| attacks::mutated(saved, seed);
+    for seed in 0..40 {
+        let (mut world, o, a, docs) = city(20 + seed, 3);
+        fill_with(&mut world, a, docs[1], |saved| match seed {
+            0 => *saved = bomb(saved),
+            _ => *saved = mutated(seed)(saved),
+        });
+        // Everybody goes on; the bad one is opened, too.
+        for doc in &docs {
+            world.comment(o, *doc, "urge");
+        }
+        world.sync(o);
+        world.sync(a);
+        for doc in &docs {
+            let _ = world.replica(a).open_document(doc).unwrap();
+        }
+        world.heal();
+        world.assert_all_whole();
+        for doc in &docs {
+            assert!(world.replica(a).open_document(doc).unwrap().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_bomb_in_a_log_or_handed_whole_sets_apart_its_document_only() {
+    for whole in [false, true] {
+        let (mut world, _, a, docs) = city(60, 3);
+        world.sync(a);
+        world.connect(a);
+        let bomb = attacks::document_bomb(10_000_000);
+        let mut packed = world.relay.packed(&docs[1]).unwrap();
+        packed.saved = bomb.into();
+        let handed = match whole {
+            true => Down::Whole {
+                id: docs[1],
+                doc: Some(packed),
+            },
+            false => odd_pack(
+                &world,
+                Scope::Agency(LIGHTS),
+                |it| *it = packed.clone(),
+                docs[1],
+            ),
+        };
+        world.inject_down(a, handed).unwrap();
+        world.pump(a);
+        for doc in [docs[0], docs[2]] {
+            assert!(world.replica(a).open_document(&doc).unwrap().is_some());
+        }
+        world.heal();
+        world.assert_all_whole();
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{ANSWER_BYTES, JOB_BYTES};
+use super::{ANSWER_BYTES, JOB_BYTES, confine};
 
 /// How often a job is handed to a worker that turns out to be dead before it gives up.
 const ATTEMPTS: usize = 2;
@@ -130,6 +130,11 @@ impl GatePool {
     /// # Errors
     /// [`GateError::Spawn`] when the program cannot be started.
     pub fn start(config: GateConfig) -> Result<Self, GateError> {
+        if !confine::is_supported() {
+            tracing::warn!(
+                "this system has no seccomp: gate workers have limits of memory and time only"
+            );
+        }
         let (queue, jobs) = mpsc::channel(config.queue.max(1));
         let jobs = Arc::new(Mutex::new(jobs));
         let workers = config.workers.max(1);

@@ -1,6 +1,6 @@
 //! The child process: reads jobs, judges them one after another, writes answers.
 //!
-//! It sets its own limits before it reads the first byte. It does not catch panics: a process
+//! It sets its own limits and confines itself before it reads the first byte. It does not catch panics: a process
 //! whose judge panicked is in no state to be trusted, so it ends, and the relay starts another.
 
 use std::fs::File;
@@ -11,7 +11,7 @@ use manzana_engine::gate::judge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{ANSWER_BYTES, JOB_BYTES, JOB_CPU_SECONDS, MEMORY_BYTES};
+use super::{ANSWER_BYTES, JOB_BYTES, JOB_CPU_SECONDS, MEMORY_BYTES, confine};
 
 /// What a worker does with a job.
 pub type Judge = fn(&[u8]) -> Vec<u8>;
@@ -49,8 +49,8 @@ pub fn run_worker(judge: Judge) -> ExitCode {
 
 /// Answers jobs from standard input until it ends.
 ///
-/// Fails when the limits cannot be set, for without them it must not run, and when the frames
-/// are not what they should be.
+/// Fails when the limits cannot be set, or it cannot be confined where that is possible, for without
+/// them it must not run, and when the frames are not what they should be.
 pub fn run_worker_within(limits: WorkerLimits, judge: Judge) -> ExitCode {
     report_panics_without_their_message();
     match serve(limits, judge) {
@@ -75,6 +75,11 @@ fn serve(limits: WorkerLimits, judge: Judge) -> io::Result<()> {
     let mut jobs = io::stdin().lock();
     limit_memory(limits.memory_bytes)?;
     forbid_core_dumps()?;
+    // The clock is looked for when it is first read, and that asks for more than reading it.
+    renew_cpu_limit(limits.job_cpu_seconds)?;
+    if confine::is_supported() {
+        confine::confine()?;
+    }
     while let Some(len) = read_length(&mut jobs)? {
         answers.write_all(&0_u32.to_le_bytes())?;
         let job = read_job(&mut jobs, len)?;

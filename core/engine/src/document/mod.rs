@@ -18,6 +18,7 @@ use automerge::{ActorId, Automerge, Change, ChangeHash, ROOT, ReadDoc, ScalarVal
 use crate::gate::caps::Size;
 use crate::gate::chunk::DecodedChange;
 use crate::gate::fit::{Misfit, check_fit};
+use crate::gate::whole::check_document;
 use crate::ids::{Actor, DocId, Hash, RecordId};
 use crate::intent::{Edit, NewPetition};
 use crate::limits::{CHANGE_DEPS, JOIN_HEADS};
@@ -119,7 +120,14 @@ impl Document {
         Self(Automerge::new())
     }
 
-    /// Opens saved bytes.
+    /// Opens bytes that came from outside: Automerge sees them only when the gate's decoder found that it
+    /// can load them without harm.
+    pub fn load_from_outside(saved: &[u8]) -> Result<Self, DocumentError> {
+        check_document(saved).map_err(|_| DocumentError::Unreadable)?;
+        Self::load(saved)
+    }
+
+    /// Opens bytes that were saved here.
     pub fn load(saved: &[u8]) -> Result<Self, DocumentError> {
         if saved.is_empty() || saved.len() > 4 * crate::limits::DOC_BYTES {
             return Err(DocumentError::Unreadable);

@@ -10,19 +10,26 @@
 //! and names the reason for everything else. What it cannot know without the document — whether
 //! the dependencies exist, whether an object is a list — is for whoever applies the change.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::columns::RawColumns;
+use super::columns::Directory;
 use super::ops;
 use super::reader::{Cursor, ReadError};
-use crate::limits::{ACTOR_BYTES, CHANGE_BYTES, CHANGE_DEPS, MAX_SEQ, MAX_START_OP, OTHER_ACTORS};
+use crate::limits::{
+    ACTOR_BYTES, CHANGE_BYTES, CHANGE_DEPS, KEY_BYTES, MAX_SEQ, MAX_START_OP, MAX_TIME,
+    OTHER_ACTORS,
+};
 
 /// The four bytes every chunk begins with.
 pub const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 
-/// The chunk type of a change, the only one the gate lets in.
+/// The chunk type of a document.
+pub const DOCUMENT_TYPE: u8 = 0;
+
+/// The chunk type of a change.
 pub const CHANGE_TYPE: u8 = 1;
 
 /// An actor's id.
@@ -182,7 +189,29 @@ pub struct DecodedChange {
     pub ops: Vec<Op>,
 }
 
-/// The columns of a change's operations, in the order in which they are stored.
+impl DecodedChange {
+    /// Whether it only makes maps and puts values under their keys, each once. Nothing else is in any
+    /// document of a city, and all that Automerge is known to break on needs something else.
+    pub fn is_plain(&self) -> bool {
+        let plain = self.ops.iter().all(|op| {
+            let plain = matches!(op.action, Action::MakeMap | Action::Put(_));
+            plain && !op.insert && matches!(op.key, Key::Map(_))
+        });
+        plain && self.written_twice().is_none()
+    }
+
+    /// An operation on a key which another operation of this change is on.
+    ///
+    /// Two values put there would stand beside each other as if two people had written them, and
+    /// hundreds, each overwritten by hundreds of the next change, would be a document of few bytes that
+    /// takes every replica's memory.
+    pub fn written_twice(&self) -> Option<&Op> {
+        let mut seen = BTreeSet::new();
+        self.ops.iter().find(|op| !seen.insert((op.obj, &op.key)))
+    }
+}
+
+/// The columns of operations, of a change or of a document, and those of a document's changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Column {
@@ -214,6 +243,34 @@ pub enum Column {
     Expand,
     /// Name of a mark.
     MarkName,
+    /// Actor of an operation's own id.
+    IdActor,
+    /// Counter of an operation's own id.
+    IdCounter,
+    /// How many operations overwrite it.
+    SuccCount,
+    /// Actors of the ids of those that overwrite it.
+    SuccActor,
+    /// Counters of the ids of those that overwrite it.
+    SuccCounter,
+    /// Actor of a change.
+    Author,
+    /// Sequence number of a change.
+    Seq,
+    /// Counter of a change's last operation.
+    MaxOp,
+    /// Time of a change.
+    Time,
+    /// Message of a change.
+    Message,
+    /// How many dependencies a change has.
+    DepCount,
+    /// Which changes those are.
+    Dep,
+    /// Type and length of a change's extra bytes.
+    ExtraMeta,
+    /// Extra bytes of changes.
+    ExtraRaw,
 }
 
 /// Why the gate does not let a chunk in. Final for those bytes.
@@ -223,23 +280,24 @@ pub enum ChunkError {
     /// The bytes do not begin as a chunk does.
     #[error("not an automerge chunk")]
     BadMagic,
-    /// A document (0), a compressed change (2), a bundle (3) or an unknown chunk.
-    #[error("chunk of type {found} instead of a plain change")]
+    /// A chunk of another type than asked for: a document (0), a change (1), a compressed change (2), a
+    /// bundle (3) or an unknown one.
+    #[error("unexpected chunk of type {found}")]
     WrongType {
         /// The type found.
         found: u8,
     },
-    /// Longer than [`CHANGE_BYTES`].
-    #[error("change of {len} bytes is too large")]
+    /// Longer than any chunk of its type may be.
+    #[error("chunk of {len} bytes is too large")]
     TooLarge {
         /// Its length in bytes.
         len: usize,
     },
     /// The bytes end before what they announce.
-    #[error("change ends too early")]
+    #[error("chunk ends too early")]
     Truncated,
     /// There are bytes after the chunk, or after its last column.
-    #[error("bytes after the end of the change")]
+    #[error("bytes after the end of the chunk")]
     TrailingBytes,
     /// The checksum is not that of the content.
     #[error("wrong checksum")]
@@ -253,7 +311,7 @@ pub enum ChunkError {
     /// Dependencies not in ascending order, or repeated.
     #[error("dependencies out of order")]
     DepsOutOfOrder,
-    /// More than [`OTHER_ACTORS`] actors.
+    /// More actors than a change or a document may have.
     #[error("too many actors")]
     TooManyActors,
     /// An actor's id is not [`ACTOR_BYTES`] long, out of order, repeated, or never used.
@@ -265,9 +323,24 @@ pub enum ChunkError {
     /// The first operation's counter is 0 or above [`MAX_START_OP`].
     #[error("first operation's counter out of range")]
     StartOpOutOfRange,
-    /// More than [`crate::limits::CHANGE_OPS`] operations, or as many predecessors.
+    /// The time is further than [`MAX_TIME`] from 1970.
+    #[error("time out of range")]
+    TimeOutOfRange,
+    /// More operations, or predecessors of them, than a change or a document may have.
     #[error("too many operations")]
     TooManyOps,
+    /// More changes than a document may have.
+    #[error("too many changes")]
+    TooManyChanges,
+    /// The heads are out of order, or are not the changes which no other depends on.
+    #[error("bad heads")]
+    BadHeads,
+    /// A change of a document contradicts those before it, or has what no change may have.
+    #[error("change {row} does not follow from those before it")]
+    BadChange {
+        /// The change, counted from 0.
+        row: usize,
+    },
     /// A column which a change does not have.
     #[error("unknown column {spec}")]
     UnknownColumn {
@@ -292,10 +365,10 @@ pub enum ChunkError {
     /// A text is not UTF-8.
     #[error("text is not utf-8")]
     BadUtf8,
-    /// A map key or a mark's name is longer than [`crate::limits::KEY_BYTES`].
-    #[error("key is too long")]
-    KeyTooLong,
-    /// An id names an actor the change does not list.
+    /// A map key, a mark's name or a message is longer than [`KEY_BYTES`].
+    #[error("string is too long")]
+    StringTooLong,
+    /// An id names an actor which is not listed.
     #[error("actor index out of range in column {column:?}")]
     ActorOutOfRange {
         /// The column that names it.
@@ -342,16 +415,16 @@ impl From<ReadError> for ChunkError {
 /// # Errors
 /// The first reason found, in the order of the bytes; see [`ChunkError`].
 pub fn decode_change(raw: &[u8]) -> Result<DecodedChange, ChunkError> {
-    let (hash, body) = open_chunk(raw)?;
+    let (hash, body) = open_chunk(raw, CHANGE_TYPE, CHANGE_BYTES)?;
     let mut body = Cursor::new(body);
     let deps = read_deps(&mut body)?;
     let actor = ActorBytes::try_from(body.prefixed()?)?;
     let seq = read_in_range(&mut body, MAX_SEQ, ChunkError::SeqOutOfRange)?;
     let start_op = read_in_range(&mut body, MAX_START_OP, ChunkError::StartOpOutOfRange)?;
-    let time = body.signed()?;
+    let time = check_time(body.signed()?)?;
     let message = read_message(&mut body)?;
     let actors = read_actors(&mut body, actor)?;
-    let columns = RawColumns::read(&mut body)?;
+    let columns = Directory::read(&mut body, &ops::LAYOUT)?.data(&mut body)?;
     if !body.is_empty() {
         return Err(ChunkError::TrailingBytes);
     }
@@ -370,7 +443,11 @@ pub fn decode_change(raw: &[u8]) -> Result<DecodedChange, ChunkError> {
 
 /// Checks everything around the body. The type comes first, so that a bomb is refused by name
 /// whatever its size, and no byte is hashed before the size is known to be small.
-fn open_chunk(raw: &[u8]) -> Result<([u8; 32], &[u8]), ChunkError> {
+pub(super) fn open_chunk(
+    raw: &[u8],
+    wanted: u8,
+    max: usize,
+) -> Result<([u8; 32], &[u8]), ChunkError> {
     let known = raw.len().min(MAGIC.len());
     if raw[..known] != MAGIC[..known] {
         return Err(ChunkError::BadMagic);
@@ -379,10 +456,10 @@ fn open_chunk(raw: &[u8]) -> Result<([u8; 32], &[u8]), ChunkError> {
     header.array::<4>()?;
     let checksum = header.array::<4>()?;
     let found = header.byte()?;
-    if found != CHANGE_TYPE {
+    if found != wanted {
         return Err(ChunkError::WrongType { found });
     }
-    if raw.len() > CHANGE_BYTES {
+    if raw.len() > max {
         return Err(ChunkError::TooLarge { len: raw.len() });
     }
     let body = header.prefixed()?;
@@ -422,8 +499,20 @@ fn read_in_range(body: &mut Cursor<'_>, max: u64, error: ChunkError) -> Result<u
     }
 }
 
+/// Checks a time. Documents keep the differences of times, and Automerge does not look whether such a
+/// difference can be written.
+pub(super) fn check_time(time: i64) -> Result<i64, ChunkError> {
+    if time.unsigned_abs() > MAX_TIME {
+        return Err(ChunkError::TimeOutOfRange);
+    }
+    Ok(time)
+}
+
 fn read_message(body: &mut Cursor<'_>) -> Result<Option<String>, ChunkError> {
     let bytes = body.prefixed()?;
+    if bytes.len() > KEY_BYTES {
+        return Err(ChunkError::StringTooLong);
+    }
     let message = std::str::from_utf8(bytes).map_err(|_| ChunkError::BadUtf8)?;
     Ok((!message.is_empty()).then(|| message.to_owned()))
 }
@@ -442,7 +531,8 @@ fn read_actors(body: &mut Cursor<'_>, own: ActorBytes) -> Result<Vec<ActorBytes>
     Ok(actors)
 }
 
-fn bounded(count: u64, max: usize, error: ChunkError) -> Result<usize, ChunkError> {
+/// A count, at most `max`.
+pub(super) fn bounded(count: u64, max: usize, error: ChunkError) -> Result<usize, ChunkError> {
     usize::try_from(count)
         .ok()
         .filter(|count| *count <= max)

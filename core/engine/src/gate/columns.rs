@@ -1,102 +1,87 @@
-//! The columns of a change: which there are, and their run-length, delta and boolean encodings.
+//! The columns of a chunk: which there are, and their run-length, delta and boolean encodings.
 //!
-//! Each column is walked twice: once to count its rows without keeping any, and, when every count
-//! is within its limit, once more to expand it. Only the one canonical encoding of a column is
+//! A column is walked once to count its rows without keeping any, and, when the count is within its
+//! limit, once more for its rows ([`Rows`], [`Deltas`]). Only the one canonical encoding of a column is
 //! read. Automerge itself reads others too, but it rebuilds changes from its own columns on load,
 //! so such a change would have another hash there and the saved document would not load.
 
 use super::chunk::{ChunkError, Column};
 use super::reader::{Cursor, ReadError};
-use crate::limits::CHANGE_OPS;
 
 /// Bit of a column's specification which says that its data is deflated.
 const DEFLATED: u64 = 0b1000;
 
-impl Column {
-    /// Every column of a change in the order in which they are stored.
-    pub const ALL: [Column; 14] = [
-        Column::ObjActor,
-        Column::ObjCounter,
-        Column::KeyActor,
-        Column::KeyCounter,
-        Column::KeyString,
-        Column::Insert,
-        Column::Action,
-        Column::ValueMeta,
-        Column::ValueRaw,
-        Column::PredCount,
-        Column::PredActor,
-        Column::PredCounter,
-        Column::Expand,
-        Column::MarkName,
-    ];
+/// The columns that a table of a chunk may have, in the order in which they are stored, each with the
+/// specification under which Automerge stores it: id × 16 + type.
+pub(super) type Layout<const N: usize> = [(Column, u64); N];
 
-    /// The specification under which Automerge stores it: id × 16 + type.
-    pub const fn spec(self) -> u32 {
-        match self {
-            Column::ObjActor => 1,
-            Column::ObjCounter => 2,
-            Column::KeyActor => 17,
-            Column::KeyCounter => 19,
-            Column::KeyString => 21,
-            Column::Insert => 52,
-            Column::Action => 66,
-            Column::ValueMeta => 86,
-            Column::ValueRaw => 87,
-            Column::PredCount => 112,
-            Column::PredActor => 113,
-            Column::PredCounter => 115,
-            Column::Expand => 148,
-            Column::MarkName => 165,
-        }
-    }
+/// The data of each column of a table, empty for those that are absent.
+#[derive(Debug)]
+pub(super) struct RawColumns<'a, const N: usize> {
+    layout: &'static Layout<N>,
+    data: [&'a [u8]; N],
+}
 
-    fn from_spec(spec: u64) -> Result<Column, ChunkError> {
-        if spec & DEFLATED != 0 {
-            return Err(ChunkError::CompressedColumn { spec });
-        }
-        Column::ALL
-            .into_iter()
-            .find(|column| u64::from(column.spec()) == spec)
-            .ok_or(ChunkError::UnknownColumn { spec })
+impl<'a, const N: usize> RawColumns<'a, N> {
+    pub(super) fn get(&self, column: Column) -> &'a [u8] {
+        let mut columns = self.layout.iter().zip(self.data);
+        columns
+            .find(|((of, _), _)| *of == column)
+            .map_or(&[], |(_, data)| data)
     }
 }
 
-/// The data of each column, empty for those that are absent.
-#[derive(Debug, Default)]
-pub(super) struct RawColumns<'a> {
-    data: [&'a [u8]; Column::ALL.len()],
+/// Which columns of a table there are, and how long each is.
+#[derive(Debug)]
+pub(super) struct Directory<const N: usize> {
+    layout: &'static Layout<N>,
+    lengths: [u64; N],
 }
 
-impl<'a> RawColumns<'a> {
-    /// Reads the directory of columns and then their data.
-    pub(super) fn read(body: &mut Cursor<'a>) -> Result<Self, ChunkError> {
+impl<const N: usize> Directory<N> {
+    pub(super) fn read(
+        body: &mut Cursor<'_>,
+        layout: &'static Layout<N>,
+    ) -> Result<Self, ChunkError> {
         let count = body.unsigned()?;
-        let mut lengths = [0_u64; Column::ALL.len()];
-        let mut last = None;
+        let mut lengths = [0_u64; N];
+        let mut free = 0;
         for _ in 0..count {
-            let column = Column::from_spec(body.unsigned()?)?;
+            let index = find(layout, body.unsigned()?)?;
             // Strictly ascending, so this loop ends after at most as many as there are.
-            if last >= Some(column) {
+            if index < free {
                 return Err(ChunkError::ColumnsOutOfOrder);
             }
-            last = Some(column);
-            let len = body.unsigned()?;
-            if len == 0 {
-                return Err(ChunkError::BadColumn { column });
+            free = index + 1;
+            lengths[index] = body.unsigned()?;
+            if lengths[index] == 0 {
+                return Err(bad(layout[index].0));
             }
-            lengths[column as usize] = len;
         }
-        let mut data = [&[][..]; Column::ALL.len()];
-        for (slot, len) in data.iter_mut().zip(lengths) {
-            *slot = body.take(len)?;
-        }
-        Ok(Self { data })
+        Ok(Self { layout, lengths })
     }
 
-    pub(super) fn get(&self, column: Column) -> &'a [u8] {
-        self.data[column as usize]
+    /// Takes the data that the directory announced.
+    pub(super) fn data<'a>(&self, body: &mut Cursor<'a>) -> Result<RawColumns<'a, N>, ChunkError> {
+        let mut data = [&[][..]; N];
+        for (slot, len) in data.iter_mut().zip(self.lengths) {
+            *slot = body.take(len)?;
+        }
+        Ok(RawColumns {
+            layout: self.layout,
+            data,
+        })
     }
+}
+
+fn find<const N: usize>(layout: &Layout<N>, spec: u64) -> Result<usize, ChunkError> {
+    if spec & DEFLATED != 0 {
+        return Err(ChunkError::CompressedColumn { spec });
+    }
+    layout
+        .iter()
+        .position(|(_, known)| *known == spec)
+        .ok_or(ChunkError::UnknownColumn { spec })
 }
 
 /// A value which a run-length encoded column can hold.
@@ -121,7 +106,7 @@ impl<'a> Cell<'a> for &'a str {
     fn read(cursor: &mut Cursor<'a>, column: Column) -> Result<Self, ChunkError> {
         let bytes = cursor.prefixed().map_err(|_| bad(column))?;
         if bytes.len() > crate::limits::KEY_BYTES {
-            return Err(ChunkError::KeyTooLong);
+            return Err(ChunkError::StringTooLong);
         }
         std::str::from_utf8(bytes).map_err(|_| ChunkError::BadUtf8)
     }
@@ -232,17 +217,101 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
     }
 }
 
-/// How many rows a run-length encoded column has, found without expanding it.
+/// How many rows a run-length encoded column has, at most `max`, found without expanding it.
 pub(super) fn count_rows<'a, T: Cell<'a>>(
     column: Column,
     data: &'a [u8],
+    max: usize,
 ) -> Result<usize, ChunkError> {
-    let mut rows = RowCount::default();
+    let mut rows = RowCount::new(max);
     let mut runs = Runs::<T>::new(column, data);
     while let Some((count, _)) = runs.next()? {
         rows.add(count)?;
     }
     Ok(rows.total)
+}
+
+/// Gives a run-length encoded column row by row; an absent one is nulls without end.
+pub(super) struct Rows<'a, T> {
+    runs: Runs<'a, T>,
+    absent: bool,
+    /// What is left of the run under way, and its value.
+    left: u64,
+    value: Option<T>,
+}
+
+impl<'a, T: Cell<'a>> Rows<'a, T> {
+    pub(super) fn new(column: Column, data: &'a [u8]) -> Self {
+        Self {
+            runs: Runs::new(column, data),
+            absent: data.is_empty(),
+            left: 0,
+            value: None,
+        }
+    }
+
+    /// The next row, which must be there.
+    pub(super) fn next(&mut self) -> Result<Option<T>, ChunkError> {
+        if self.absent {
+            return Ok(None);
+        }
+        if self.left == 0 {
+            let run = self.runs.next()?;
+            (self.left, self.value) = run.ok_or(bad(self.runs.column))?;
+        }
+        self.left -= 1;
+        Ok(self.value)
+    }
+
+    /// The next row, which must be there and hold a value.
+    pub(super) fn value(&mut self) -> Result<T, ChunkError> {
+        self.next()?.ok_or(bad(self.runs.column))
+    }
+
+    /// No row may be left.
+    pub(super) fn finish(mut self) -> Result<(), ChunkError> {
+        if self.left == 0 && self.runs.next()?.is_none() {
+            Ok(())
+        } else {
+            Err(bad(self.runs.column))
+        }
+    }
+}
+
+/// Gives a column of differences as the values themselves, row by row.
+pub(super) struct Deltas<'a> {
+    rows: Rows<'a, i64>,
+    absolute: i64,
+}
+
+impl<'a> Deltas<'a> {
+    pub(super) fn new(column: Column, data: &'a [u8]) -> Self {
+        Self {
+            rows: Rows::new(column, data),
+            absolute: 0,
+        }
+    }
+
+    /// The next row, which must be there.
+    pub(super) fn next(&mut self) -> Result<Option<i64>, ChunkError> {
+        let Some(delta) = self.rows.next()? else {
+            return Ok(None);
+        };
+        let absolute = self.absolute.checked_add(delta);
+        self.absolute = absolute.ok_or(bad(self.rows.runs.column))?;
+        Ok(Some(self.absolute))
+    }
+
+    /// The next row, which must be there and hold a number that is not negative.
+    pub(super) fn value(&mut self) -> Result<u64, ChunkError> {
+        let value = self.next()?.and_then(|value| u64::try_from(value).ok());
+        value.ok_or(bad(self.rows.runs.column))
+    }
+
+    /// No row may be left.
+    pub(super) fn finish(self) -> Result<(), ChunkError> {
+        self.rows.finish()
+    }
 }
 
 /// Expands a run-length encoded column; an absent one is `rows` nulls.
@@ -253,21 +322,11 @@ pub(super) fn expand<'a, T: Cell<'a>>(
     data: &'a [u8],
     rows: usize,
 ) -> Result<Vec<Option<T>>, ChunkError> {
-    if data.is_empty() {
-        return Ok(vec![None; rows]);
-    }
-    let mut cells = Vec::with_capacity(rows);
-    let mut runs = Runs::<T>::new(column, data);
-    while let Some((count, value)) = runs.next()? {
-        let count = usize::try_from(count).map_err(|_| ChunkError::TooManyOps)?;
-        if count > rows - cells.len() {
-            return Err(bad(column));
-        }
-        cells.resize(cells.len() + count, value);
-    }
-    if cells.len() != rows {
-        return Err(bad(column));
-    }
+    let mut column = Rows::new(column, data);
+    let cells = (0..rows)
+        .map(|_| column.next())
+        .collect::<Result<Vec<_>, _>>()?;
+    column.finish()?;
     Ok(cells)
 }
 
@@ -277,20 +336,20 @@ pub(super) fn expand_delta(
     data: &[u8],
     rows: usize,
 ) -> Result<Vec<Option<u64>>, ChunkError> {
-    let mut absolute = 0_i64;
-    expand::<i64>(column, data, rows)?
-        .into_iter()
-        .map(|delta| {
-            let Some(delta) = delta else { return Ok(None) };
-            absolute = absolute.checked_add(delta).ok_or(bad(column))?;
-            u64::try_from(absolute).map(Some).map_err(|_| bad(column))
+    let mut deltas = Deltas::new(column, data);
+    let cells = (0..rows)
+        .map(|_| match deltas.next()? {
+            None => Ok(None),
+            Some(value) => u64::try_from(value).map(Some).map_err(|_| bad(column)),
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    deltas.finish()?;
+    Ok(cells)
 }
 
-/// How many rows a boolean column has, found without expanding it.
-pub(super) fn count_bools(column: Column, data: &[u8]) -> Result<usize, ChunkError> {
-    let mut rows = RowCount::default();
+/// How many rows a boolean column has, at most `max`, found without expanding it.
+pub(super) fn count_bools(column: Column, data: &[u8], max: usize) -> Result<usize, ChunkError> {
+    let mut rows = RowCount::new(max);
     for_each_bool_run(column, data, |count, _| rows.add(count))?;
     Ok(rows.total)
 }
@@ -342,17 +401,21 @@ fn for_each_bool_run(
 }
 
 /// A sum of runs which never passes the limit.
-#[derive(Default)]
 struct RowCount {
     total: usize,
+    max: usize,
 }
 
 impl RowCount {
+    fn new(max: usize) -> Self {
+        Self { total: 0, max }
+    }
+
     fn add(&mut self, count: u64) -> Result<(), ChunkError> {
         self.total = usize::try_from(count)
             .ok()
             .and_then(|count| self.total.checked_add(count))
-            .filter(|total| *total <= CHANGE_OPS)
+            .filter(|total| *total <= self.max)
             .ok_or(ChunkError::TooManyOps)?;
         Ok(())
     }

@@ -1,12 +1,35 @@
 //! From columns to operations: rows are joined, ids resolved, and what contradicts itself refused.
 
 use super::chunk::{Action, ActorBytes, ChunkError, Column, Key, Obj, Op, OpId, Value};
-use super::columns::{RawColumns, count_bools, count_rows, expand, expand_bools, expand_delta};
+use super::columns::{
+    Layout, RawColumns, count_bools, count_rows, expand, expand_bools, expand_delta,
+};
 use super::reader::Cursor;
+use crate::limits::CHANGE_OPS;
+
+/// The columns of a change's operations.
+pub(super) const LAYOUT: Layout<14> = [
+    (Column::ObjActor, 1),
+    (Column::ObjCounter, 2),
+    (Column::KeyActor, 17),
+    (Column::KeyCounter, 19),
+    (Column::KeyString, 21),
+    (Column::Insert, 52),
+    (Column::Action, 66),
+    (Column::ValueMeta, 86),
+    (Column::ValueRaw, 87),
+    (Column::PredCount, 112),
+    (Column::PredActor, 113),
+    (Column::PredCounter, 115),
+    (Column::Expand, 148),
+    (Column::MarkName, 165),
+];
+
+type Columns<'a> = RawColumns<'a, { LAYOUT.len() }>;
 
 /// Decodes the operations of a change whose actors, its own first, are `actors`.
 pub(super) fn decode(
-    columns: &RawColumns<'_>,
+    columns: &Columns<'_>,
     actors: &[ActorBytes],
     start_op: u64,
 ) -> Result<Vec<Op>, ChunkError> {
@@ -35,10 +58,10 @@ struct Counts {
 
 /// Counts every column before anything is expanded. Columns which every operation has must
 /// agree; those which may be absent must agree when present.
-fn count(columns: &RawColumns<'_>) -> Result<Counts, ChunkError> {
+fn count(columns: &Columns<'_>) -> Result<Counts, ChunkError> {
     use Column as C;
-    let ops = count_rows::<u64>(C::Action, columns.get(C::Action))?;
-    let preds = count_rows::<u64>(C::PredActor, columns.get(C::PredActor))?;
+    let ops = rows_of::<u64>(columns, C::Action)?;
+    let preds = rows_of::<u64>(columns, C::PredActor)?;
     let counted = [
         (C::ObjActor, rows_of::<u64>(columns, C::ObjActor)?),
         (C::ObjCounter, rows_of::<u64>(columns, C::ObjCounter)?),
@@ -48,8 +71,8 @@ fn count(columns: &RawColumns<'_>) -> Result<Counts, ChunkError> {
         (C::MarkName, rows_of::<&str>(columns, C::MarkName)?),
         (C::ValueMeta, rows_of::<u64>(columns, C::ValueMeta)?),
         (C::PredCount, rows_of::<u64>(columns, C::PredCount)?),
-        (C::Insert, count_bools(C::Insert, columns.get(C::Insert))?),
-        (C::Expand, count_bools(C::Expand, columns.get(C::Expand))?),
+        (C::Insert, bools_of(columns, C::Insert)?),
+        (C::Expand, bools_of(columns, C::Expand)?),
     ];
     for (column, rows) in counted {
         let always_there = matches!(column, C::ValueMeta | C::PredCount | C::Insert);
@@ -67,10 +90,14 @@ fn count(columns: &RawColumns<'_>) -> Result<Counts, ChunkError> {
 }
 
 fn rows_of<'a, T: super::columns::Cell<'a>>(
-    columns: &RawColumns<'a>,
+    columns: &Columns<'a>,
     column: Column,
 ) -> Result<usize, ChunkError> {
-    count_rows::<T>(column, columns.get(column))
+    count_rows::<T>(column, columns.get(column), CHANGE_OPS)
+}
+
+fn bools_of(columns: &Columns<'_>, column: Column) -> Result<usize, ChunkError> {
+    count_bools(column, columns.get(column), CHANGE_OPS)
 }
 
 /// The columns, expanded.
@@ -91,7 +118,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn expand(columns: &RawColumns<'a>, Counts { ops, preds }: Counts) -> Result<Self, ChunkError> {
+    fn expand(columns: &Columns<'a>, Counts { ops, preds }: Counts) -> Result<Self, ChunkError> {
         let numbers = |column, rows| expand::<u64>(column, columns.get(column), rows);
         let deltas = |column, rows| expand_delta(column, columns.get(column), rows);
         let strings = |column| expand::<&'a str>(column, columns.get(column), ops);
@@ -116,7 +143,7 @@ impl<'a> Table<'a> {
     }
 
     /// A column of marks that never expand is left out, as one of nothing but nulls is.
-    fn refuse_all_false_expand(&self, columns: &RawColumns<'_>) -> Result<(), ChunkError> {
+    fn refuse_all_false_expand(&self, columns: &Columns<'_>) -> Result<(), ChunkError> {
         let column = Column::Expand;
         if !columns.get(column).is_empty() && !self.expand.contains(&true) {
             return Err(ChunkError::BadColumn { column });
@@ -315,7 +342,8 @@ impl Rows<'_> {
     }
 }
 
-fn read_value(code: u8, bytes: &[u8], row: usize) -> Result<Value, ChunkError> {
+/// Reads a value of the type `code`, all of `bytes`.
+pub(super) fn read_value(code: u8, bytes: &[u8], row: usize) -> Result<Value, ChunkError> {
     let bad = ChunkError::BadValue { row };
     let value = match code {
         0 if bytes.is_empty() => Value::Null,

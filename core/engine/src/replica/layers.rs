@@ -10,7 +10,7 @@ use crate::codec;
 use crate::digest::SetHash;
 use crate::document::{Document, DocumentError};
 use crate::envelope::{Part, PartKind};
-use crate::gate::chunk;
+use crate::gate::chunk::{self, DecodedChange};
 use crate::gate::fit::Misfit;
 use crate::grant::Scope;
 use crate::ids::{DocId, Hash, Seq};
@@ -49,8 +49,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         seq: Option<Seq>,
         folio: Option<u64>,
     ) -> ReplicaResult<Applied, S> {
-        // The phone runs the same bounded decoder on what it pulls.
-        let Ok(change) = chunk::decode_change(raw) else {
+        let Some(change) = decode(raw) else {
             return self.quarantine(doc);
         };
         let creation = change.deps.is_empty();
@@ -183,7 +182,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         self.meta.missing.retain(|doc| *doc != packed.doc);
         let row = self.doc(&packed.doc)?;
         let fits = packed.saved.len() <= DOC_BYTES;
-        let loaded = fits.then(|| Document::load(&packed.saved).ok()).flatten();
+        let loaded = fits
+            .then(|| Document::load_from_outside(&packed.saved).ok())
+            .flatten();
         // A document of another kind or version than this program knows has no row it can show.
         let Some(relays) = loaded.filter(|document| document.summary().is_ok()) else {
             self.quarantine(packed.doc)?;
@@ -437,8 +438,8 @@ impl<S: ReplicaStore> Staged<'_, S> {
     }
 }
 
-/// Opens the accepted layer; empty when the row has none. What a pack brought was stored unopened, so
-/// this is where it is verified.
+/// Opens the accepted layer; empty when the row has none. What a pack brought was stored unopened, and no
+/// row says whether it was, so this is where it is verified.
 ///
 /// # Errors
 /// `Unreadable` when it does not open or its heads are not those that the row and the digests count.
@@ -446,7 +447,7 @@ pub(super) fn open_accepted(row: &DocRow) -> Result<Document, DocumentError> {
     let Some(saved) = row.accepted.as_deref() else {
         return Ok(Document::empty());
     };
-    let document = Document::load(saved)?;
+    let document = Document::load_from_outside(saved)?;
     if document.heads() == row.accepted_heads {
         Ok(document)
     } else {
@@ -457,10 +458,17 @@ pub(super) fn open_accepted(row: &DocRow) -> Result<Document, DocumentError> {
 /// Lays a change that may come from another phone onto a document, through the same checks as all that
 /// comes from outside. `false` when it is there already, or has no place there.
 pub(super) fn lay(document: &mut Document, raw: &[u8]) -> bool {
-    let Ok(change) = chunk::decode_change(raw) else {
-        return false;
-    };
-    document.check_fit(&change).is_ok() && document.apply(raw).is_ok()
+    decode(raw).is_some_and(|change| {
+        let fits = document.check_fit(&change).is_ok();
+        fits && document.apply(raw).is_ok()
+    })
+}
+
+/// What the phone applies of the changes it pulls or is handed: the relay's bounded decoder reads them,
+/// and nothing is in them that no policy lets in.
+fn decode(raw: &[u8]) -> Option<DecodedChange> {
+    let change = chunk::decode_change(raw).ok();
+    change.filter(DecodedChange::is_plain)
 }
 
 /// The raw changes of an envelope on one document.

@@ -79,6 +79,8 @@ pub struct Body {
     pub seq: u64,
     /// Counter of its first operation.
     pub start_op: u64,
+    /// Its time.
+    pub time: i64,
     /// Its message.
     pub message: Vec<u8>,
     /// Its other actors.
@@ -97,6 +99,7 @@ impl Body {
             actor: ACTOR.to_vec(),
             seq: 1,
             start_op: 1,
+            time: 0,
             message: vec![],
             others: vec![],
             columns: vec![
@@ -128,7 +131,7 @@ impl Body {
         prefixed(&mut out, &self.actor);
         uleb(&mut out, self.seq);
         uleb(&mut out, self.start_op);
-        sleb(&mut out, 0);
+        sleb(&mut out, self.time);
         prefixed(&mut out, &self.message);
         uleb(&mut out, self.others.len() as u64);
         self.others
@@ -226,6 +229,59 @@ pub fn run_length_document() -> Vec<u8> {
     let values: Vec<automerge::hydrate::Value> = vec![ScalarValue::Null.into(); 1_000];
     doc.splice(&list, 0, 0, values).unwrap();
     doc.save_nocompress()
+}
+
+/// Row 2 as a document of 186 bytes: the saved form of a list of `inserts` nulls, by run lengths.
+pub fn document_bomb(inserts: u64) -> Vec<u8> {
+    let n = inserts as i64;
+    let repeat = |value: i64| run(n, |out| sleb(out, value));
+    let rows = |first: Vec<u8>, rest: Vec<u8>| [first, rest].concat();
+    let mut max_op = vec![0x7f];
+    sleb(&mut max_op, n + 1);
+    let mut all_rows = vec![];
+    sleb(&mut all_rows, n + 1);
+    all_rows.push(0);
+    let mut counters = vec![];
+    sleb(&mut counters, n + 1);
+    counters.push(1);
+    let mut inserted = vec![1];
+    uleb(&mut inserted, inserts);
+    let key_counter = [nulls(1), vec![0x7e, 0, 2], run(n - 2, |out| sleb(out, 1))].concat();
+    let changes = vec![
+        (1, vec![0x7f, 0]),
+        (3, vec![0x7f, 1]),
+        (19, max_op),
+        (35, vec![0x7f, 0]),
+        (64, vec![0x7f, 0]),
+        (86, vec![0x7f, 7]),
+    ];
+    let ops = vec![
+        (1, rows(nulls(1), repeat(0))),
+        (2, rows(nulls(1), repeat(1))),
+        (17, rows(nulls(2), run(n - 1, |out| out.push(0)))),
+        (19, key_counter),
+        (21, rows(vec![0x7f, 1, b'l'], nulls(inserts))),
+        (33, all_rows.clone()),
+        (35, counters),
+        (52, inserted),
+        (66, rows(vec![0x7f, 2], repeat(1))),
+        (86, all_rows.clone()),
+        (128, all_rows),
+    ];
+    let mut out = vec![1];
+    prefixed(&mut out, &ACTOR);
+    out.push(1);
+    out.extend([7; 32]);
+    for columns in [&changes, &ops] {
+        uleb(&mut out, columns.len() as u64);
+        for (spec, data) in columns {
+            uleb(&mut out, *spec);
+            uleb(&mut out, data.len() as u64);
+        }
+    }
+    out.extend(changes.iter().chain(&ops).flat_map(|(_, data)| data));
+    out.push(0);
+    wrap(DOCUMENT, &out)
 }
 
 /// Row 3: a compressed change of `mib` MiB of zeros; 7 KiB inflate to a mebibyte.
