@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::codec;
 use crate::document::field;
+use crate::grant::Role;
 use crate::ids::{CatalogId, DocId, Hash};
 use crate::record::{By, CatalogRef, Position, Record};
 use crate::summary::Priority;
@@ -203,9 +204,28 @@ impl RecordDraft {
     pub fn record(&self) -> Option<Record> {
         Record::decode(&self.map, &self.bytes)
     }
+
+    /// Its author acts in this role now. A record of a newer kind stays as it is.
+    pub(crate) fn set_role(&mut self, role: Role) {
+        if let Some(mut record) = self.record()
+            && record.by().role != role
+        {
+            record.by_mut().role = role;
+            *self = Self::from(&record);
+        }
+    }
 }
 
 impl Intent {
+    /// The role in which it was done; a correction of fields names none.
+    pub(crate) fn role(&self) -> Option<Role> {
+        match self {
+            Self::Capture { by, .. } => Some(by.role),
+            Self::Add { records, .. } => Some(records.first()?.record()?.by().role),
+            Self::Correct { .. } => None,
+        }
+    }
+
     /// The documents it touches; a capture's is not known before it is made.
     pub fn docs(&self) -> Vec<DocId> {
         match self {

@@ -193,6 +193,15 @@ impl Record {
         }
     }
 
+    pub(crate) fn by_mut(&mut self) -> &mut By {
+        match self {
+            Self::Event(r) => &mut r.by,
+            Self::Comment(r) => &mut r.by,
+            Self::Attachment(r) => &mut r.by,
+            Self::Link(r) => &mut r.by,
+        }
+    }
+
     /// The bytes that stand in the document.
     pub fn encode(&self) -> Vec<u8> {
         match self {

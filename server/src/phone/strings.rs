@@ -226,6 +226,10 @@ pub(super) fn rule(rule: Rule) -> &'static str {
         Rule::NewerSchema => "este teléfono tiene una versión más nueva que el sistema",
         Rule::UnknownDocument => "el sistema no conoce esa petición",
         Rule::ForeignGrant => "se escribió con un permiso que no es el de este teléfono",
+        Rule::NotTaken => "la ciudad lo revisó y no lo tomó",
+        Rule::TakenOver => {
+            "la ciudad ya lo registró por su cuenta, con el nombre de usted: puede descartarlo"
+        }
         _ => OTHER_RULE,
     }
 }

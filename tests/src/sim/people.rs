@@ -443,5 +443,8 @@ fn agency_of(id: u64) -> CatalogRef {
 
 /// Whether an intent waits for its person or for a reviewer.
 pub(super) fn waits_for_somebody(state: &IntentState) -> bool {
-    matches!(state, IntentState::ToCorrect { .. } | IntentState::Held)
+    matches!(
+        state,
+        IntentState::ToCorrect { .. } | IntentState::Held { .. }
+    )
 }
