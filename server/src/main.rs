@@ -43,7 +43,12 @@ enum Command {
     /// Make a one-use invitation for a device, valid for 15 minutes.
     Invite(admin::InviteArgs),
     /// Revoke a device.
-    Revoke(admin::RevokeArgs),
+    Revoke(admin::DeviceArgs),
+    /// Give a device a grant again, in the role that its user has now: one that was revoked or expired too.
+    Renew(admin::DeviceArgs),
+    /// What the relay holds for review: list, show, release or drop it.
+    #[command(subcommand)]
+    Quarantine(admin::QuarantineCommand),
     /// Import the catalogs of agencies and neighborhoods.
     Catalog(admin::CatalogArgs),
     /// Verify everything in the city's database again: signatures, chains, documents, folios.
@@ -85,6 +90,8 @@ fn main() -> ExitCode {
         Command::User(command) => admin::user(command),
         Command::Invite(args) => admin::invite(args),
         Command::Revoke(args) => admin::revoke(args),
+        Command::Renew(args) => admin::renew(args),
+        Command::Quarantine(command) => admin::quarantine(command),
         Command::Catalog(args) => admin::catalog(args),
         Command::Check(args) => admin::check(args),
         Command::Completions { shell } => {

@@ -79,7 +79,7 @@ pub(super) fn line(petition: &Petition, center: &str) -> String {
 }
 
 /// No control characters of others' texts reach the terminal.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

@@ -3,14 +3,15 @@
 use std::io;
 
 use jiff::civil::Date;
-use jiff::{Timestamp, Zoned};
 use manzana_client::{ClientError, Connection, Custody, InvitationError, StorageProblem};
 use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::grant::Role;
 use manzana_engine::policy::Rule;
 use manzana_engine::summary::Priority;
 
-use crate::days::{self, city_zone};
+use crate::days;
+use crate::strings::zoned;
+pub(super) use crate::strings::{moment, role};
 
 pub(super) const SAVED: &str = "Guardado en este teléfono. Se enviará solo cuando haya señal.";
 pub(super) const EMPTY_LIST: &str =
@@ -33,11 +34,6 @@ pub(super) const QUARANTINED: &str = "No se puede abrir en este teléfono";
 pub(super) const NOT_ENROLLED: &str =
     "Este teléfono no está dado de alta. Pida una invitación y use «manzana phone enrol».";
 
-fn zoned(ms: i64) -> Option<Zoned> {
-    let time = Timestamp::from_millisecond(ms).ok()?;
-    Some(time.to_zoned(city_zone()))
-}
-
 /// A day as people write it, as its first millisecond in the city.
 pub(super) fn day(text: &str) -> Option<i64> {
     let date: Date = match text.split('/').collect::<Vec<_>>()[..] {
@@ -47,12 +43,6 @@ pub(super) fn day(text: &str) -> Option<i64> {
         _ => text.parse().ok()?,
     };
     days::start_of(date)
-}
-
-/// `dd/mm/aaaa hh:mm` in the city.
-pub(super) fn moment(ms: i64) -> String {
-    let shown = zoned(ms).map(|time| time.strftime("%d/%m/%Y %H:%M").to_string());
-    shown.unwrap_or_else(|| "fecha desconocida".to_owned())
 }
 
 /// `dd/mm/aaaa` in the city.
@@ -122,21 +112,6 @@ pub(super) fn priority(priority: Priority) -> &'static str {
         Priority::Normal => "Normal",
         Priority::Urgent => "Urgente",
         Priority::Risk => "Riesgo",
-    }
-}
-
-/// Who does such acts, as others see them.
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::BlockCaptain => "Jefe de manzana",
-        Role::Crew => "Cuadrilla",
-        Role::Operator => "Ventanilla",
-        Role::Supervisor => "Supervisión",
-        Role::AgencyDesk => "Dependencia",
-        Role::Coordinator => "Coordinación",
-        Role::Auditor => "Auditoría",
-        Role::Administrator => "Administración",
-        Role::Citizen => "Ciudadanía",
     }
 }
 

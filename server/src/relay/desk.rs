@@ -226,6 +226,17 @@ impl Relay {
         changes: Vec<Vec<u8>>,
         act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
+        let entries = changes.into_iter().map(|change| Entry { doc, change });
+        self.append_group(desk, entries.collect(), act).await
+    }
+
+    /// The same with changes of several documents.
+    pub(super) async fn append_group(
+        &self,
+        desk: &DeviceRecord,
+        entries: Vec<Entry>,
+        act: Option<ActKey>,
+    ) -> Result<Vec<Answer>, DeskError> {
         let seed = desk
             .desk_seed
             .ok_or_else(|| internal("a desk device without its key"))?;
@@ -241,12 +252,7 @@ impl Relay {
             n: chain.have + 1,
             device_time: self.now(),
             city_head: self.head.borrow().seq,
-            groups: vec![
-                changes
-                    .into_iter()
-                    .map(|change| Entry { doc, change })
-                    .collect(),
-            ],
+            groups: vec![entries],
             detached: Vec::new(),
         };
         let key = SecretKey::from_seed(seed);
@@ -265,7 +271,7 @@ impl Relay {
         Ok(answered.await.map_err(|_| internal("stopping"))??)
     }
 
-    async fn next_record(&self, desk: &DeviceRecord) -> Result<RecordId, DeskError> {
+    pub(super) async fn next_record(&self, desk: &DeviceRecord) -> Result<RecordId, DeskError> {
         let name = format!("{DESK_INTENT}{}", desk.id);
         let last = self.store.setting(&name).await?;
         let number = last

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::PartKind;
@@ -18,9 +18,10 @@ use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
-    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate,
-    Head, Invite, ListFilter, Listed, LogRow, Move, Period, RelayStore, Result, SessionRow,
-    StatusFilter, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, Decision, DeviceRecord, DocState,
+    Fate, Head, HeldCounts, HeldGroup, Invite, ListFilter, Listed, LogRow, Move, Period,
+    RelayStore, Result, SessionRow, StatusFilter, StorageError, Stretch, SweepFrom, Swept, UserRow,
+    WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -89,6 +90,9 @@ pub struct City {
     pub(super) answers: BTreeMap<DeviceId, BTreeMap<u64, EnvelopeAnswer>>,
     pub(super) numbers: BTreeMap<DeviceId, u64>,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<(Place, usize)>>,
+    /// What is held, by number; the envelopes are left out.
+    pub held: BTreeMap<u64, HeldGroup>,
+    pub(super) last_held: u64,
     pub(super) parts: Vec<StoredPart>,
     /// Where each device said that it stood, and when.
     places: BTreeMap<DeviceId, (Seq, i64)>,
@@ -125,6 +129,8 @@ impl City {
             answers: BTreeMap::new(),
             numbers: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_held: 0,
             parts: Vec::new(),
             places: BTreeMap::new(),
             floor: 0,
@@ -154,6 +160,18 @@ impl City {
             found.insert((stored.order, *group), waits);
         }
         found.into_values().collect()
+    }
+
+    /// What is held, with the envelopes.
+    fn held_after(&self, after: u64) -> impl Iterator<Item = HeldGroup> {
+        let groups = self.held.range(after + 1..);
+        groups.map(|(_, held)| {
+            let place = (held.device, held.incarnation, held.n);
+            HeldGroup {
+                envelope: self.envelopes[&place].bytes.clone(),
+                ..held.clone()
+            }
+        })
     }
 
     fn log_after(&self, scopes: &[Scope], after: Seq, limit: usize) -> (Vec<LogRow>, Seq) {
@@ -372,6 +390,7 @@ fn forgotten(city: &mut City, before: City, committed: Committed) -> Committed {
     city.envelopes = after.envelopes;
     city.answers = after.answers;
     city.numbers = after.numbers;
+    (city.held, city.last_held) = (after.held, after.last_held);
     Committed {
         answers: committed.answers,
         ..Committed::default()
@@ -500,6 +519,46 @@ impl RelayStore for MemoryStore {
             let groups = city.waiting.values().flatten();
             let mine: BTreeSet<_> = groups.filter(|(place, _)| place.0 == *device).collect();
             mine.len()
+        })
+    }
+
+    async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>> {
+        self.read(|city| city.held_after(after).take(limit).collect())
+    }
+
+    async fn decided(&self, limit: usize) -> Result<Vec<HeldGroup>> {
+        self.read(|city| {
+            let decided = city.held_after(0).filter(|held| held.decision.is_some());
+            decided.take(limit).collect()
+        })
+    }
+
+    async fn held_counts(&self) -> Result<HeldCounts> {
+        self.read(|city| {
+            let all = city.held.values();
+            let quarantined = all.filter(|held| held.reason == HeldReason::Quarantined);
+            let quarantined = quarantined.count() as u64;
+            HeldCounts {
+                by_grant: city.held.len() as u64 - quarantined,
+                quarantined,
+            }
+        })
+    }
+
+    async fn decide(&self, id: u64, decision: Decision) -> Result<()> {
+        self.write(|city| {
+            let held = city.held.get_mut(&id).ok_or(StorageError::Missing)?;
+            (held.decision, held.problem) = (Some(decision), None);
+            Ok(())
+        })
+    }
+
+    async fn undecide(&self, id: u64, problem: &str) -> Result<()> {
+        self.write(|city| {
+            if let Some(held) = city.held.get_mut(&id) {
+                (held.decision, held.problem) = (None, Some(problem.to_owned()));
+            }
+            Ok(())
         })
     }
 

@@ -13,3 +13,4 @@ pub mod fit;
 pub mod judge;
 mod ops;
 mod reader;
+pub mod takeover;
