@@ -212,6 +212,11 @@ impl Record {
         }
     }
 
+    /// Reads a record wherever it stands: no two kinds have the same shape.
+    pub fn decode_any(bytes: &[u8]) -> Option<Self> {
+        RECORD_MAPS.iter().find_map(|map| Self::decode(map, bytes))
+    }
+
     /// Reads the record that stands in `map`; `None` when either is not known.
     pub fn decode(map: &str, bytes: &[u8]) -> Option<Self> {
         match map {
@@ -221,5 +226,41 @@ impl Record {
             "links" => crate::codec::decode(bytes).ok().map(Self::Link),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_tells_by_itself_of_which_kind_it_is() {
+        let by = By {
+            user: 3,
+            role: Role::Crew,
+            at: 5,
+        };
+        let records = [
+            Record::Event(Event::new(by, EventKind::Done)),
+            Record::Comment(Comment {
+                by,
+                text: "Falta".to_owned(),
+            }),
+            Record::Attachment(Attachment {
+                by,
+                content: Hash([1; 32]),
+                media_type: "image/jpeg".to_owned(),
+                size: 9,
+            }),
+            Record::Link(Link {
+                by,
+                other: DocId([2; 16]),
+                undone: false,
+            }),
+        ];
+        for record in records {
+            assert_eq!(Record::decode_any(&record.encode()), Some(record));
+        }
+        assert_eq!(Record::decode_any(&[0xa0]), None);
     }
 }

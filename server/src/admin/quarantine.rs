@@ -161,10 +161,7 @@ impl<'h> Seen<'h> {
             moment(self.held.since),
             reason(self.held.reason).to_owned(),
             self.whose(),
-            self.acts()
-                .first()
-                .map(|act| brief(act))
-                .unwrap_or_default(),
+            self.gist(),
             self.petitions().join(", "),
         ];
         parts.extend(self.state());
@@ -228,6 +225,15 @@ impl<'h> Seen<'h> {
         }
         acts.dedup();
         acts
+    }
+
+    /// What was done, in a few words: of a capture its subject.
+    fn gist(&self) -> String {
+        let acts = self.acts();
+        let title = acts.iter().find(|act| act.starts_with("title: "));
+        title
+            .or(acts.first())
+            .map_or_else(String::new, |act| brief(act))
     }
 
     fn state(&self) -> Option<String> {
@@ -298,10 +304,8 @@ fn value_words(value: &Value) -> Option<String> {
     }
 }
 
-/// A record tells by its own bytes which kind it is of.
 fn record(bytes: &[u8]) -> String {
-    let kinds = ["events", "comments", "links", "attachments"];
-    match kinds.iter().find_map(|map| Record::decode(map, bytes)) {
+    match Record::decode_any(bytes) {
         Some(Record::Event(event)) => {
             let mut words = event.kind.as_str().to_owned();
             let references = [event.agency, event.crew].into_iter().flatten();

@@ -17,6 +17,9 @@ pub(super) const SAVED: &str = "Guardado en este teléfono. Se enviará solo cua
 pub(super) const EMPTY_LIST: &str =
     "Aquí aparecerán sus reportes. Capture uno con «manzana phone capture».";
 pub(super) const NOTHING_TO_CORRECT: &str = "No hay nada por corregir.";
+pub(super) const NOTHING_HELD: &str = "La ciudad no tiene nada suyo en revisión.";
+pub(super) const HELD: &str =
+    "La ciudad revisa esto antes de tomarlo. Sigue guardado en este teléfono:";
 pub(super) const NO_HOME: &str =
     "Falta decir en qué carpeta está este teléfono: use --home CARPETA o la variable MANZANA_HOME.";
 pub(super) const ASKED_OFFLINE: &str =
@@ -377,11 +380,15 @@ pub(super) fn gone(doc: &str) -> String {
     format!("{doc} ya no está en este teléfono")
 }
 
-/// What an act in "Por corregir" was.
-pub(super) fn captured(title: &str) -> String {
-    format!("Captura: {title}")
+pub(super) fn in_review(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        n => Some(format!("{n} en revisión de la ciudad")),
+    }
 }
 
+/// What an act in "Por corregir" was.
+pub(super) const CAPTURE: &str = "Captura";
 pub(super) const COMMENT: &str = "Comentario";
 pub(super) const CORRECTION: &str = "Corrección de datos";
 pub(super) const OTHER_ACT: &str = "Movimiento";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use manzana_engine::answer::Answer;
-use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
+use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part};
 use manzana_engine::fold::{self, EventKind};
 use manzana_engine::gate::judge::{self, AuthorJob, Keyed, ReadJob, Reply, Request};
 use manzana_engine::grant::{Role as GrantRole, Scope};
@@ -227,14 +227,16 @@ impl Relay {
         act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
         let entries = changes.into_iter().map(|change| Entry { doc, change });
-        self.append_group(desk, entries.collect(), act).await
+        let parts = Vec::new();
+        self.append_group(desk, entries.collect(), parts, act).await
     }
 
-    /// The same with changes of several documents.
+    /// The same with changes of several documents, and detached parts.
     pub(super) async fn append_group(
         &self,
         desk: &DeviceRecord,
         entries: Vec<Entry>,
+        parts: Vec<Vec<u8>>,
         act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
         let seed = desk
@@ -253,10 +255,10 @@ impl Relay {
             device_time: self.now(),
             city_head: self.head.borrow().seq,
             groups: vec![entries],
-            detached: Vec::new(),
+            detached: parts.iter().map(|part| Part::hash(part)).collect(),
         };
         let key = SecretKey::from_seed(seed);
-        let envelope = Box::new(Envelope::sign(context, &body, Vec::new(), &key));
+        let envelope = Box::new(Envelope::sign(context, &body, parts, &key));
         let (reply, answered) = oneshot::channel();
         let submission = Submission {
             envelope,

@@ -10,17 +10,18 @@ use std::sync::Arc;
 
 use manzana_engine::answer::Answer;
 use manzana_engine::codec;
-use manzana_engine::envelope::{Entry, Envelope};
+use manzana_engine::envelope::{Entry, Envelope, Part, PartKind};
 use manzana_engine::gate::judge::{Reply, Request};
-use manzana_engine::gate::takeover::TakeOverJob;
+use manzana_engine::gate::takeover::{self, TakeOverJob};
 use manzana_engine::grant::Role;
-use manzana_engine::ids::{Actor, DocId, RecordId};
+use manzana_engine::ids::{Actor, DocId, Hash, RecordId};
 use manzana_engine::policy::Rule;
 use manzana_engine::record::By;
 use manzana_engine::relay::intake::{Peek, peek};
+use manzana_engine::seal::{self, Entropy};
 
 use super::catalogs::created_by;
-use super::{Relay, RelayError};
+use super::{NoRandomness, Randomness, Relay, RelayError};
 use crate::desk::DeskError;
 use crate::storage::{
     ActKey, CommitBatch, Decision, DeviceRecord, EnvelopeCommit, GroupCommit, HeldGroup,
@@ -200,10 +201,32 @@ impl Relay {
         }
         let record = self.next_record(&desk).await?;
         let whose = self.whose(work, author).await?;
-        let mut entries = Vec::new();
+        let (mut entries, mut parts) = (Vec::new(), Vec::new());
         for (entry, peek) in work.entries.iter().zip(&work.peeks) {
-            let made = self.made_again(&desk, record, entry, peek, whose.clone());
-            entries.extend(made.await?);
+            let (petitioner, contents) = self.sealed_again(work, entry, record).await?;
+            let job = TakeOverJob {
+                saved: None,
+                change: entry.change.clone().into(),
+                actor: Actor::new(&desk.id, 0),
+                record,
+                by: By {
+                    user: desk.user,
+                    role: Role::Supervisor,
+                    at: self.now(),
+                },
+                whose: whose.clone(),
+                petitioner,
+            };
+            let made = self
+                .made_again(job, entry.doc, peek.deps.is_empty())
+                .await?;
+            if let Some(Entry { doc, .. }) = made.first() {
+                parts.extend(contents.into_iter().map(|(kind, content)| {
+                    let doc = *doc;
+                    codec::encode(&Part { kind, doc, content })
+                }));
+            }
+            entries.extend(made);
         }
         if entries.is_empty() {
             return Err(problem("there is nothing in it for the city to record"));
@@ -213,7 +236,11 @@ impl Relay {
             key,
             record,
         };
-        match self.append_group(&desk, entries, Some(act)).await?.first() {
+        match self
+            .append_group(&desk, entries, parts, Some(act))
+            .await?
+            .first()
+        {
             Some(Answer::Accepted { .. }) => Ok(()),
             Some(Answer::Refused { rule, field }) => {
                 let field = field.as_deref().unwrap_or("-");
@@ -235,35 +262,66 @@ impl Relay {
         Ok(strings::whose(&name, granted.role, work.device_time))
     }
 
-    /// One entry of a held group, made again by the city's device.
+    /// The petitioner of a capture, sealed for the petition that it becomes, with the parts to detach: the
+    /// ciphertext is bound to the record of its capture. Nothing where there is none, or where it is not
+    /// what the change commits to.
+    async fn sealed_again(
+        &self,
+        work: &Work<'_>,
+        entry: &Entry,
+        record: RecordId,
+    ) -> Result<(Option<Hash>, Contents), Undone> {
+        let Some((capture, expected)) = takeover::sealed_in(&entry.change) else {
+            return Ok((None, Vec::new()));
+        };
+        let HeldGroup {
+            device,
+            incarnation,
+            n,
+            ..
+        } = work.held;
+        let stored = self.store.envelope_parts(device, *incarnation, *n).await?;
+        let parts = stored
+            .iter()
+            .filter_map(|part| codec::decode::<Part>(part).ok());
+        let of: Vec<Part> = parts.filter(|part| part.doc == entry.doc).collect();
+        let mut sealed = of.iter().filter(|part| part.kind == PartKind::Petitioner);
+        let secret = self.keys.seal_secret();
+        let person = sealed
+            .next()
+            .and_then(|part| seal::open(&part.content, &capture, &expected, secret).ok());
+        let Some(person) = person else {
+            return Ok((None, Vec::new()));
+        };
+        let mut drawing = Drawing {
+            from: &*self.entropy,
+            failed: false,
+        };
+        let public = self.keys.seal_public();
+        let sealed = seal::seal(&person, &record, public, &mut drawing);
+        let (commitment, sealed) = sealed.map_err(|error| problem(error.to_string()))?;
+        if drawing.failed {
+            return Err(RelayError::from(NoRandomness).into());
+        }
+        let contents = vec![
+            (PartKind::Petitioner, sealed),
+            (PartKind::MaskedName, person.masked_name().into_bytes()),
+        ];
+        Ok((Some(commitment), contents))
+    }
+
+    /// One change of a held group, made again by the city's device on what it was about.
     async fn made_again(
         &self,
-        desk: &DeviceRecord,
-        record: RecordId,
-        entry: &Entry,
-        peek: &Peek,
-        whose: String,
+        mut job: TakeOverJob,
+        doc: DocId,
+        captures: bool,
     ) -> Result<Vec<Entry>, Undone> {
-        let captures = peek.deps.is_empty();
-        let (doc, saved) = match captures {
-            true => (entry.doc, None),
-            false => {
-                let (doc, saved) = self.now_at(entry.doc).await?;
-                (doc, Some(saved.into()))
-            }
-        };
-        let job = TakeOverJob {
-            saved,
-            change: entry.change.clone().into(),
-            actor: Actor::new(&desk.id, 0),
-            record,
-            by: By {
-                user: desk.user,
-                role: Role::Supervisor,
-                at: self.now(),
-            },
-            whose,
-        };
+        let mut doc = doc;
+        if !captures {
+            let (now, saved) = self.now_at(doc).await?;
+            (doc, job.saved) = (now, Some(saved.into()));
+        }
         let changes: Vec<Vec<u8>> = match self.ask(&Request::TakeOver(job)).await {
             Ok(Reply::Authored(changes)) => changes.into_iter().map(Vec::from).collect(),
             Ok(_) => return Err(problem("the gate answered something else")),
@@ -273,16 +331,13 @@ impl Relay {
             }
             Err(error) => return Err(error.into()),
         };
-        let doc = match (captures, changes.first()) {
-            (true, Some(change)) => {
-                let new = created_by(change)?;
-                // Before it is in the log: what was done on it is taken over after it, or not at all.
-                let name = format!("{TAKEN_OVER}{doc}");
-                self.store.put_setting(&name, new.as_bytes()).await?;
-                new
-            }
-            _ => doc,
-        };
+        if let (true, Some(change)) = (captures, changes.first()) {
+            let new = created_by(change)?;
+            // Before it is in the log: what was done on it is taken over after it, or not at all.
+            let name = format!("{TAKEN_OVER}{doc}");
+            self.store.put_setting(&name, new.as_bytes()).await?;
+            doc = new;
+        }
         let entries = changes.into_iter().map(|change| Entry { doc, change });
         Ok(entries.collect())
     }
@@ -295,6 +350,21 @@ impl Relay {
         let state = self.store.docs(&[doc]).await?.remove(&doc);
         let state = state.ok_or_else(|| problem("release the petition that it is about first"))?;
         Ok((doc, state.saved.to_vec()))
+    }
+}
+
+/// What is detached, by kind.
+type Contents = Vec<(PartKind, Vec<u8>)>;
+
+/// The relay's randomness for what cannot fail in drawing it: what was made with a failure is thrown away.
+struct Drawing<'r> {
+    from: &'r dyn Randomness,
+    failed: bool,
+}
+
+impl Entropy for Drawing<'_> {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.failed |= self.from.fill(bytes).is_err();
     }
 }
 

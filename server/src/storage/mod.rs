@@ -621,6 +621,13 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn ripe(&self, limit: usize) -> Result<Vec<Hash>>;
     /// Groups that a device has waiting (bounded per device).
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize>;
+    /// The detached parts (encoded) that came with an envelope, whatever became of it.
+    async fn envelope_parts(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Vec<Bytes>>;
     /// Groups that are held after number `after`, by number, at most `limit`.
     async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>>;
     /// Those of them that something was decided of, by number, at most `limit`.

@@ -522,6 +522,19 @@ impl RelayStore for MemoryStore {
         })
     }
 
+    async fn envelope_parts(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Vec<Bytes>> {
+        self.read(|city| {
+            let parts = city.parts.iter();
+            let of = parts.filter(|part| part.place == (*device, incarnation, n));
+            of.map(|part| part.bytes.clone()).collect()
+        })
+    }
+
     async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>> {
         self.read(|city| city.held_after(after).take(limit).collect())
     }

@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 use super::chunk::{self, Action, DecodedChange, Key, Obj, Op, Value};
 use crate::codec;
 use crate::document::{Document, DocumentError, PetitionView, field};
-use crate::ids::{Actor, RecordId};
+use crate::ids::{Actor, Hash, RecordId};
 use crate::intent::{Edit, NewPetition};
 use crate::record::{By, Comment, Record};
 use crate::summary::Priority;
@@ -33,6 +33,28 @@ pub struct TakeOverJob {
     /// Whose it was and when, in words.
     #[n(5)]
     pub whose: String,
+    /// Commitment to the petitioner of a capture, sealed for the petition that it becomes.
+    #[n(6)]
+    pub petitioner: Option<Hash>,
+}
+
+/// The record of a capture and its commitment to a sealed petitioner, read by the bounded decoder alone;
+/// `None` for a change that has none.
+pub fn sealed_in(change: &[u8]) -> Option<(RecordId, Hash)> {
+    let change = chunk::decode_change(change).ok()?;
+    let (mut capture, mut commitment) = (None, None);
+    for op in change.ops.iter().filter(|_| change.deps.is_empty()) {
+        match (&op.obj, &op.key, &op.action) {
+            (Obj::Root, Key::Map(name), Action::Put(Value::Bytes(bytes)))
+                if name == field::PETITIONER =>
+            {
+                commitment = Hash::from_slice(bytes).ok();
+            }
+            (Obj::Id(_), Key::Map(key), _) => capture = RecordId::from_key(key).ok(),
+            _ => {}
+        }
+    }
+    capture.zip(commitment)
 }
 
 /// Makes the changes, each on top of the one before; none for a change that only joined heads.
@@ -48,7 +70,7 @@ pub fn take_over(job: &TakeOverJob) -> Result<Vec<Vec<u8>>, DocumentError> {
     Ok(made)
 }
 
-/// The petition that was captured, as another one; its sealed petitioner stays with the first capture.
+/// The petition that was captured, as another one.
 fn capture(job: &TakeOverJob) -> Result<Vec<u8>, DocumentError> {
     let mut captured = Document::empty();
     captured.apply(&job.change)?;
@@ -56,18 +78,18 @@ fn capture(job: &TakeOverJob) -> Result<Vec<u8>, DocumentError> {
     let recorded = view.recorded().ok_or(DocumentError::NotAPetition)?;
     let mut event = recorded.record.clone();
     event.by = as_of(job, &event.by);
-    let petition = form(&view, &job.whose);
+    let petition = form(job, &view);
     let (_, _, made) = Document::create_petition(job.actor, job.record, &petition, event)?;
     Ok(made.bytes)
 }
 
-fn form(view: &PetitionView, whose: &str) -> NewPetition {
+fn form(job: &TakeOverJob, view: &PetitionView) -> NewPetition {
     let text = |name| view.text(name).map(str::to_owned);
     let catalog_id = |name| view.number(name).and_then(|id| u32::try_from(id).ok());
     let description = view.text(field::DESCRIPTION).unwrap_or_default();
     NewPetition {
         title: text(field::TITLE).unwrap_or_default(),
-        description: format!("{description}\n\n{whose}"),
+        description: format!("{description}\n\n{}", job.whose),
         channel: view.reference(field::CHANNEL),
         kind: view.reference(field::KIND),
         agency: view.reference(field::AGENCY),
@@ -80,7 +102,7 @@ fn form(view: &PetitionView, whose: &str) -> NewPetition {
         priority: view.priority(),
         block: catalog_id(field::BLOCK),
         sector: catalog_id(field::SECTOR),
-        petitioner: None,
+        petitioner: job.petitioner,
     }
 }
 
@@ -90,7 +112,7 @@ fn again(
     mut document: Document,
     change: &DecodedChange,
 ) -> Result<Vec<Vec<u8>>, DocumentError> {
-    let (edits, mut records) = content(&document.view()?, change)?;
+    let (edits, mut records) = content(change)?;
     let mut said = false;
     for record in &mut records {
         *record.by_mut() = as_of(job, record.by());
@@ -137,27 +159,21 @@ fn says_whose(record: &mut Record, whose: &str) -> bool {
     true
 }
 
-fn content(
-    view: &PetitionView,
-    change: &DecodedChange,
-) -> Result<(Vec<Edit>, Vec<Record>), DocumentError> {
+/// What the change puts. Its maps are those of the document that it was made on, which may be another one.
+fn content(change: &DecodedChange) -> Result<(Vec<Edit>, Vec<Record>), DocumentError> {
     let (mut edits, mut records) = (Vec::new(), Vec::new());
     for op in &change.ops {
         match &op.obj {
             Obj::Root => edits.push(edit(op).ok_or(DocumentError::Unappliable)?),
-            Obj::Id(object) => {
-                let map = view.maps.iter().find(|(_, id)| *id == object);
-                let record = map.and_then(|(map, _)| record(map, op));
-                records.push(record.ok_or(DocumentError::Unappliable)?);
-            }
+            Obj::Id(_) => records.push(record(op).ok_or(DocumentError::Unappliable)?),
         }
     }
     Ok((edits, records))
 }
 
-fn record(map: &str, op: &Op) -> Option<Record> {
+fn record(op: &Op) -> Option<Record> {
     match &op.action {
-        Action::Put(Value::Bytes(bytes)) => Record::decode(map, bytes),
+        Action::Put(Value::Bytes(bytes)) => Record::decode_any(bytes),
         _ => None,
     }
 }

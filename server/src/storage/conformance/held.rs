@@ -42,7 +42,7 @@ pub async fn held_groups_are_listed_until_they_are_decided<B: Backend>() {
     let backend = B::create().await;
     let store = backend.open().await;
     let (mut ana, mut beto) = (Author::new(1), Author::new(2));
-    let of_ana = ana.envelope(vec![
+    let mut of_ana = ana.envelope(vec![
         held(HeldReason::GrantRevoked, None),
         last_word(Answer::Refused {
             rule: Rule::RoleMayNot,
@@ -51,6 +51,8 @@ pub async fn held_groups_are_listed_until_they_are_decided<B: Backend>() {
         held(HeldReason::GrantExpired, None),
     ]);
     let of_beto = beto.envelope(vec![held(HeldReason::Quarantined, Some("signal 9"))]);
+    let part = ana.petition().masked_name("ANA P.");
+    of_ana.parts = vec![part.clone()];
     let envelopes = vec![of_ana.clone(), of_beto.clone()];
     store.commit_batch(batch(envelopes, &[])).await.unwrap();
     let all = store.held(0, 10).await.unwrap();
@@ -70,6 +72,10 @@ pub async fn held_groups_are_listed_until_they_are_decided<B: Backend>() {
         numbers(&store.held(first.id, 1).await.unwrap()),
         [second.id]
     );
+    let parts = store.envelope_parts(&ana.device, 1, 1).await.unwrap();
+    assert_eq!(parts, [part.bytes]);
+    let none = store.envelope_parts(&beto.device, 1, 1).await.unwrap();
+    assert_eq!(none.len(), 0);
     let counts = store.held_counts().await.unwrap();
     let (by_grant, quarantined) = (2, 1);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! Groups that are held: listed, decided, and let go with their last answer.
 
+use bytes::Bytes;
 use manzana_engine::answer::HeldReason;
 use manzana_engine::ids::DeviceId;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -79,6 +80,21 @@ fn group(row: &Row<'_>) -> rusqlite::Result<HeldGroup> {
         problem: row.get(9)?,
         envelope: row.get::<_, Vec<u8>>(10)?.into(),
     })
+}
+
+pub(super) fn parts(
+    conn: &Connection,
+    device: &DeviceId,
+    incarnation: u32,
+    n: u64,
+) -> Result<Vec<Bytes>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT bytes FROM parts WHERE device = ?1 AND incarnation = ?2 AND n = ?3 ORDER BY id",
+    )?;
+    let rows = statement.query_map(params![device.as_bytes(), incarnation, int(n)], |row| {
+        row.get::<_, Vec<u8>>(0).map(Bytes::from)
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(super) fn counts(conn: &Connection) -> Result<HeldCounts> {

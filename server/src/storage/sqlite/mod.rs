@@ -220,6 +220,18 @@ impl RelayStore for SqliteStore {
             .await
     }
 
+    async fn envelope_parts(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Vec<Bytes>> {
+        let device = *device;
+        self.readers
+            .read(move |r| held::parts(&r.conn, &device, incarnation, n))
+            .await
+    }
+
     async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>> {
         self.readers
             .read(move |r| held::held(&r.conn, after, limit))
