@@ -143,6 +143,12 @@ impl City {
         }
     }
 
+    /// The number of a user.
+    pub fn user_named(&self, name: &str) -> Option<UserId> {
+        let mut users = self.users.values();
+        users.find(|user| user.name == name).map(|user| user.id)
+    }
+
     fn answered(&self, place: &Place) -> Option<(Hash, Vec<Answer>)> {
         let stored = self.envelopes.get(place)?;
         Some((stored.hash, stored.answers.clone()))
@@ -422,6 +428,9 @@ impl RelayStore for MemoryStore {
         let mut committed = self.write(|city| {
             let before = (bug == Some(Bug::DropsAnAcknowledged) && turn.is_multiple_of(7))
                 .then(|| city.clone());
+            if bug == Some(Bug::ForgetsWhatItHolds) {
+                city.held.clear();
+            }
             if bug == Some(Bug::SkipsAFolio) && turn.is_multiple_of(7) {
                 city.next_folio += 1;
             }

@@ -610,6 +610,10 @@ impl World {
         (self.knobs.loss, self.knobs.duplication, self.knobs.reorder) = (0, 0, 0);
         self.knobs.delay_rounds = 0;
         self.down_until = 0;
+        if self.store.plan(|faults| faults.is_dead()) {
+            // It died in the story's very last round: it does not wake up with what it had in memory.
+            self.kill_relay();
+        }
         if self.relay.is_some() {
             self.store.plan(|faults| faults.revive());
         } else {
