@@ -23,7 +23,9 @@ A city in five steps (every command has its own --help):
      manzana phone --home ./juan --offline capture --title 'LAMPARA FUNDIDA' --description '…'
      manzana phone --home ./juan sync --watch
 
-Any time, also while it runs: manzana check --data-dir ./city";
+Any time, also while it runs:
+  manzana check --data-dir ./city            verifies every signature, chain, document and folio
+  manzana quarantine list --data-dir ./city  what is held until somebody decides";
 
 /// Offline-first field work for cities: the relay, its administration, and a device in the terminal.
 #[derive(Parser)]

@@ -1,5 +1,7 @@
 //! What the administration does with devices and with what the relay holds, and what must hold of that.
 
+use std::sync::atomic::Ordering;
+
 use manzana_engine::answer::Answer;
 use manzana_engine::grant::{GrantBody, Role, SignedGrant};
 use manzana_engine::ids::{DeviceId, UserId};
@@ -106,6 +108,22 @@ impl World {
         let _ = self.store.decide(id, decision).await;
     }
 
+    /// In every second story somebody mends the gate in the end and releases all that is held.
+    pub(super) async fn clear_up(&mut self) {
+        if !self.clears_up() {
+            return;
+        }
+        self.gate_mended.store(true, Ordering::Relaxed);
+        let ids: Vec<u64> = self.store.look(|city| city.held.keys().copied().collect());
+        for id in ids {
+            let _ = self.store.decide(id, Decision::Release).await;
+        }
+    }
+
+    fn clears_up(&self) -> bool {
+        self.knobs.steps.is_multiple_of(2)
+    }
+
     pub(super) fn chain(&mut self, who: u64, form: u64, long: u64) {
         let mark = if form & 1 == 1 { POISON } else { "" };
         let told = self.said.len();
@@ -159,6 +177,16 @@ impl World {
         found
             .into_iter()
             .for_each(|what| self.blame(Checker::Held, what));
+        if self.clears_up() {
+            let left = self.store.look(|city| {
+                let mut held = city.held.values();
+                held.find(|held| held.problem.is_none()).cloned()
+            });
+            if let Some(left) = left {
+                let what = format!("released and nothing came of it: {left:?}");
+                self.blame(Checker::Liveness, what);
+            }
+        }
         let standing = self.texts_in_city();
         for i in 0..self.phones.len() {
             let (device, store) = (self.device(i), self.phones[i].store.clone());
@@ -179,7 +207,7 @@ impl World {
                     || super::check::texts_of_intent(&row.intent)
                         .iter()
                         .all(|text| standing.contains(text));
-                if !excused && !(kept && recorded) {
+                if !(excused || kept && recorded) {
                     let what = format!("{} of phone {i} is lost: {:?}", row.id, row.state);
                     self.blame(Checker::Held, what);
                 }
