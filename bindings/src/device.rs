@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 
 use crate::problem::ManzanaError;
 use crate::screens::{
-    CaptureForm, Catalog, Change, DeviceStatus, Me, Petition, PetitionDetail, Saved, Step,
-    SyncReport, ToCorrect,
+    Amendment, CaptureForm, Catalog, Change, DeviceStatus, HeldAct, Me, Petition, PetitionDetail,
+    Saved, Step, SyncReport, ToCorrect,
 };
 
 type Result<T> = std::result::Result<T, ManzanaError>;
@@ -97,7 +97,20 @@ impl Device {
 
     /// Does what waits in "Por corregir" again, as it was; it leaves the list.
     pub async fn resend(&self, act: String) -> Result<Saved> {
-        Ok(self.client.resend(record(&act)?).await?.into())
+        self.resend_amended(act, Amendment::default()).await
+    }
+
+    /// Does what waits in "Por corregir" again, with what the person changed in it. It stays as it was if
+    /// that is not allowed either.
+    pub async fn resend_amended(&self, act: String, changed: Amendment) -> Result<Saved> {
+        let id = record(&act)?;
+        Ok(self.client.resend(id, changed.into()).await?.into())
+    }
+
+    /// What the city holds until somebody there decides.
+    pub async fn held(&self) -> Result<Vec<HeldAct>> {
+        let held = self.client.held().await?;
+        Ok(held.into_iter().map(HeldAct::from).collect())
     }
 
     /// Takes something out of "Por corregir".

@@ -133,6 +133,10 @@ mirror! {
     UnknownDocument,
     /// Written with another city's or another device's grant.
     ForeignGrant,
+    /// It was held, and the city's people did not take it.
+    NotTaken,
+    /// It was held, and the city recorded it itself.
+    TakenOver,
 }
 
 impl From<&ClientError> for Code {

@@ -3,7 +3,7 @@
 use manzana_client as client;
 use manzana_client::Custody;
 use manzana_client::model::{
-    self, CatalogId, CatalogView, Comment, Event, EventKind, Intent, NewPetition, Outcome,
+    self, CatalogId, CatalogView, Comment, Edit, Event, EventKind, Intent, NewPetition, Outcome,
     Petitioner, Priority, Record, RecordEntry, RecordId, Role, Status, field,
 };
 
@@ -310,6 +310,49 @@ pub struct ToCorrect {
     pub field: Option<String>,
 }
 
+/// Something that the city holds until somebody there decides.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct HeldAct {
+    /// The act.
+    pub act: String,
+    /// What the person did.
+    pub what: KeptAct,
+    /// The petitions it was about; they may be gone.
+    pub petitions: Vec<String>,
+}
+
+/// What is changed in an act of "Por corregir" before it is sent again; what is not named stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, uniffi::Record)]
+pub struct Amendment {
+    /// Subject, of a capture or a correction of fields.
+    #[uniffi(default = None)]
+    pub title: Option<String>,
+    /// Description, likewise.
+    #[uniffi(default = None)]
+    pub description: Option<String>,
+    /// Street and number, likewise.
+    #[uniffi(default = None)]
+    pub street: Option<String>,
+    /// Neighborhood, likewise.
+    #[uniffi(default = None)]
+    pub neighborhood: Option<CatalogRef>,
+    /// The agency of a capture or of a step.
+    #[uniffi(default = None)]
+    pub agency: Option<CatalogRef>,
+    /// The crew of an assignment.
+    #[uniffi(default = None)]
+    pub crew: Option<CatalogRef>,
+    /// The words of a comment.
+    #[uniffi(default = None)]
+    pub text: Option<String>,
+    /// Why, of a step.
+    #[uniffi(default = None)]
+    pub reason: Option<String>,
+    /// The free words of a step.
+    #[uniffi(default = None)]
+    pub note: Option<String>,
+}
+
 /// What a person did, as it was kept.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum KeptAct {
@@ -566,6 +609,37 @@ impl From<client::ToCorrect> for ToCorrect {
             petitions: waiting.docs.iter().map(ToString::to_string).collect(),
             rule: waiting.rule.into(),
             field: waiting.field,
+        }
+    }
+}
+
+impl From<client::Held> for HeldAct {
+    fn from(held: client::Held) -> Self {
+        Self {
+            act: held.id.key(),
+            what: held.intent.into(),
+            petitions: held.docs.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<Amendment> for model::Amendment {
+    fn from(changed: Amendment) -> Self {
+        let edits = [
+            changed.title.map(Edit::Title),
+            changed.description.map(Edit::Description),
+            changed.street.map(Edit::Street),
+            changed
+                .neighborhood
+                .map(|entry| Edit::Neighborhood(entry.into())),
+        ];
+        Self {
+            edits: edits.into_iter().flatten().collect(),
+            agency: changed.agency.map(Into::into),
+            crew: changed.crew.map(Into::into),
+            text: changed.text,
+            reason: changed.reason,
+            note: changed.note,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Administration from the command line, on the city's own database; the relay may be running.
 
+mod quarantine;
+
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use clap::{Args, Subcommand};
 use manzana_client::{Invitation, RelayUrl};
 use manzana_engine::grant::{Role, Scope};
 use manzana_engine::ids::{CatalogId, DeviceId};
+use manzana_engine::keys::SecretKey;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Flags};
@@ -15,6 +18,8 @@ use crate::desk::Catalogs;
 use crate::storage::sqlite::{SqliteStore, check};
 use crate::storage::{RelayStore as _, StorageError, UserRow};
 use crate::{auth, city, progress, relay};
+
+pub use quarantine::{QuarantineCommand, run as quarantine};
 
 /// Longest catalog file, bytes.
 const CATALOG_BYTES: u64 = 8 << 20;
@@ -76,9 +81,9 @@ pub struct InviteArgs {
     relay: String,
 }
 
-/// A device to revoke.
+/// A device to revoke, or to be given a grant again.
 #[derive(Debug, Args)]
-pub struct RevokeArgs {
+pub struct DeviceArgs {
     #[command(flatten)]
     city: CityArgs,
     /// The device's id, as `manzana phone status` shows it.
@@ -159,11 +164,30 @@ pub fn invite(args: InviteArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// In words, for the person at the terminal.
-pub fn revoke(args: RevokeArgs) -> anyhow::Result<()> {
+pub fn revoke(args: DeviceArgs) -> anyhow::Result<()> {
     with_store(&args.city, async |_, store| {
         match relay::revoke(store, &args.device, SystemClock.now_ms()).await {
             Err(relay::RelayError::Storage(StorageError::Missing)) => {
                 bail!("there is no device {}", args.device)
+            }
+            other => Ok(other?),
+        }
+    })
+}
+
+/// `manzana renew`.
+///
+/// # Errors
+/// In words, for the person at the terminal.
+pub fn renew(args: DeviceArgs) -> anyhow::Result<()> {
+    with_store(&args.city, async |config, store| {
+        let root = SecretKey::from_seed(*city::open_root(config)?.signing_seed());
+        match relay::renew(store, &root, &args.device, SystemClock.now_ms()).await {
+            Err(relay::RelayError::Storage(StorageError::Missing)) => {
+                bail!(
+                    "there is no device {} of somebody who may have one",
+                    args.device
+                )
             }
             other => Ok(other?),
         }

@@ -23,8 +23,10 @@ A city in five steps (every command has its own --help):
      manzana phone --home ./juan --offline capture --title 'LAMPARA FUNDIDA' --description '…'
      manzana phone --home ./juan sync --watch
 
-Any time, also while it runs: manzana check --data-dir ./city
-                              manzana backup --data-dir ./city FILE";
+Any time, also while it runs:
+  manzana check --data-dir ./city            verifies every signature, chain, document and folio
+  manzana quarantine list --data-dir ./city  what is held until somebody decides
+  manzana backup --data-dir ./city FILE      copies the city, checks the copy";
 
 /// Offline-first field work for cities: the relay, its administration, and a device in the terminal.
 #[derive(Parser)]
@@ -44,7 +46,12 @@ enum Command {
     /// Make a one-use invitation for a device, valid for 15 minutes.
     Invite(admin::InviteArgs),
     /// Revoke a device.
-    Revoke(admin::RevokeArgs),
+    Revoke(admin::DeviceArgs),
+    /// Give a device a grant again, in the role that its user has now: one that was revoked or expired too.
+    Renew(admin::DeviceArgs),
+    /// What the relay holds for review: list, show, release or drop it.
+    #[command(subcommand)]
+    Quarantine(admin::QuarantineCommand),
     /// Import the catalogs of agencies and neighborhoods.
     Catalog(admin::CatalogArgs),
     /// Verify everything in the city's database again: signatures, chains, documents, folios.
@@ -93,6 +100,8 @@ fn main() -> ExitCode {
         Command::User(command) => admin::user(command),
         Command::Invite(args) => admin::invite(args),
         Command::Revoke(args) => admin::revoke(args),
+        Command::Renew(args) => admin::renew(args),
+        Command::Quarantine(command) => admin::quarantine(command),
         Command::Catalog(args) => admin::catalog(args),
         Command::Check(args) => admin::check(args),
         Command::Backup(args) => backup::backup(args),

@@ -1,7 +1,11 @@
-//! Every sentence the shell shows to a person, in Mexican Spanish, in one place.
+//! Every sentence the relay shows to a person, in Mexican Spanish, in one place.
 //!
 //! Programs look at the code of an error, never at these words.
 
+use jiff::{Timestamp, Zoned};
+use manzana_engine::grant::Role;
+
+use crate::days::city_zone;
 use crate::http::errors::Code;
 
 /// What `/` says when the binary was built without the console.
@@ -64,4 +68,44 @@ pub fn invalid(field: &str) -> &'static str {
         "user" | "password" => "Escriba su usuario y su contraseña.",
         _ => message(Code::Invalid),
     }
+}
+
+/// Name shown of one of the city's own users, who are no people.
+pub(crate) fn own_user(name: &str) -> &str {
+    match name {
+        crate::relay::REVIEW => "Revisión",
+        other => other,
+    }
+}
+
+/// Whose a record was that the city took over: it stands before the record's own words.
+pub(crate) fn whose(name: &str, author: Role, at: i64) -> String {
+    format!("De {name} ({}), {}", role(author), moment(at))
+}
+
+/// Who does such acts, as others see them.
+pub(crate) fn role(role: Role) -> &'static str {
+    match role {
+        Role::BlockCaptain => "Jefe de manzana",
+        Role::Crew => "Cuadrilla",
+        Role::Operator => "Ventanilla",
+        Role::Supervisor => "Supervisión",
+        Role::AgencyDesk => "Dependencia",
+        Role::Coordinator => "Coordinación",
+        Role::Auditor => "Auditoría",
+        Role::Administrator => "Administración",
+        Role::Citizen => "Ciudadanía",
+    }
+}
+
+/// A moment in the city.
+pub(crate) fn zoned(ms: i64) -> Option<Zoned> {
+    let time = Timestamp::from_millisecond(ms).ok()?;
+    Some(time.to_zoned(city_zone()))
+}
+
+/// `dd/mm/aaaa hh:mm` in the city.
+pub(crate) fn moment(ms: i64) -> String {
+    let shown = zoned(ms).map(|time| time.strftime("%d/%m/%Y %H:%M").to_string());
+    shown.unwrap_or_else(|| "fecha desconocida".to_owned())
 }

@@ -54,6 +54,7 @@ fn knobs_for(bug: Bug) -> Knobs {
         Bug::ReusesAnActor => (knobs.phone_crash, knobs.backup, knobs.restore) = (12, 8, 8),
         Bug::ReplaysUnderAnotherId => (knobs.regrant, knobs.hand_over) = (6, 8),
         Bug::LeavesOutALeave => (knobs.act, knobs.desk) = (40, 20),
+        Bug::ForgetsWhatItHolds => (knobs.revoke, knobs.hand_over, knobs.poison) = (4, 8, 8),
         _ => {}
     }
     knobs
@@ -103,6 +104,7 @@ bites! {
     a_save_that_is_forgotten_is_found: ForgetsWhatItSaved,
     a_folio_left_out_is_found: SkipsAFolio,
     an_operators_act_done_twice_is_found: ActsTwice,
+    held_work_that_leaves_the_list_is_found: ForgetsWhatItHolds,
 }
 
 #[test]

@@ -10,7 +10,7 @@ use manzana_engine::envelope::Envelope;
 use manzana_engine::fold::EventKind;
 use manzana_engine::grant::Role;
 use manzana_engine::ids::{DocId, Hash, RecordId};
-use manzana_engine::intent::{Edit, Intent, NewPetition};
+use manzana_engine::intent::{Amendment, Edit, Intent, NewPetition};
 use manzana_engine::record::CatalogRef;
 use manzana_engine::replica::{IntentState, ReplicaStore as _, Saved};
 use manzana_engine::seal::{Entropy as _, Petitioner};
@@ -25,7 +25,7 @@ use crate::invitation::Invitation;
 use crate::keeper::{Keeper, State};
 use crate::now_ms;
 use crate::sync::{self, Shared, SyncReport};
-use crate::views::{self, Me, Petition, PetitionDetail, Status, ToCorrect};
+use crate::views::{self, Held, Me, Petition, PetitionDetail, Status, ToCorrect};
 
 /// Largest export to another phone, bytes.
 const EXPORT_BYTES: usize = 16 << 20;
@@ -273,12 +273,18 @@ impl Client {
         self.read(views::to_correct).await
     }
 
-    /// Does what waits in "Por corregir" again, as it was; it leaves the list.
+    /// Does what waits in "Por corregir" again, with what the person changed in it; it leaves the list
+    /// once that is durable.
     ///
     /// # Errors
-    /// Policy's denial: then it stays.
-    pub async fn resend(&self, id: RecordId) -> Result<Saved, ClientError> {
-        self.write(move |state| resend(state, &id)).await
+    /// Policy's denial, or something changed that such an act does not have: then it stays as it was.
+    pub async fn resend(&self, id: RecordId, changed: Amendment) -> Result<Saved, ClientError> {
+        self.write(move |state| resend(state, &id, changed)).await
+    }
+
+    /// What the relay holds until somebody in the city decides, oldest first.
+    pub async fn held(&self) -> Result<Vec<Held>, ClientError> {
+        self.read(views::held).await
     }
 
     /// Takes something out of "Por corregir": it was done again otherwise, or is given up.
@@ -431,8 +437,14 @@ fn waiting(state: &State, id: &RecordId) -> Result<Intent, ClientError> {
     codec::decode(&row.intent).map_err(|_| ClientError::Internal("an intent cannot be read"))
 }
 
-fn resend(state: &mut State, id: &RecordId) -> Result<Saved, ClientError> {
-    let intent = waiting(state, id)?;
+fn resend(state: &mut State, id: &RecordId, changed: Amendment) -> Result<Saved, ClientError> {
+    let mut intent = waiting(state, id)?;
+    intent
+        .amend(changed)
+        .map_err(|denial| ClientError::Denied {
+            rule: denial.rule,
+            field: denial.field,
+        })?;
     let (replica, _) = state.replica()?;
     Ok(replica.resend(id, intent, now_ms())?)
 }

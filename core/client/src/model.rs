@@ -5,7 +5,7 @@ pub use manzana_engine::document::{CatalogItem, CatalogView, PetitionView, Recor
 pub use manzana_engine::fold::{EventKind, Outcome, Status};
 pub use manzana_engine::grant::Role;
 pub use manzana_engine::ids::{CatalogId, DocId, IdError, RecordId};
-pub use manzana_engine::intent::{Intent, NewPetition, RecordDraft};
+pub use manzana_engine::intent::{Amendment, Edit, Intent, NewPetition, RecordDraft};
 pub use manzana_engine::policy::Rule;
 pub use manzana_engine::record::{CatalogRef, Comment, Event, Position, Record};
 pub use manzana_engine::replica::Saved;

@@ -91,6 +91,18 @@ pub struct ToCorrect {
     pub field: Option<String>,
 }
 
+/// Something that the relay holds until somebody in the city decides: of a grant that was revoked or had
+/// expired, or in quarantine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Its id.
+    pub id: RecordId,
+    /// What the person did, as it was kept.
+    pub intent: Intent,
+    /// The documents it was about; they may be gone.
+    pub docs: Vec<DocId>,
+}
+
 /// This device and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Me {
@@ -123,6 +135,8 @@ pub struct Status {
     pub oldest_unsent: Option<i64>,
     /// Acts in "Por corregir".
     pub to_correct: usize,
+    /// Acts that the relay holds until somebody decides.
+    pub held: usize,
     /// Bytes of frames sent since the client was opened.
     pub bytes_up: u64,
     /// Bytes of frames received since the client was opened.
@@ -131,7 +145,7 @@ pub struct Status {
     pub last_receipt: Option<i64>,
 }
 
-type Held = Replica<SqliteReplica>;
+type Local = Replica<SqliteReplica>;
 
 impl Me {
     pub(crate) fn of(state: &State) -> Result<Self, ClientError> {
@@ -149,7 +163,7 @@ impl Me {
 }
 
 impl Petition {
-    pub(crate) fn of(replica: &Held, row: DocRow) -> Result<Self, ClientError> {
+    pub(crate) fn of(replica: &Local, row: DocRow) -> Result<Self, ClientError> {
         let meta = replica.meta()?;
         let captured_here = row.summary.capture.belongs_to(&meta.device());
         Ok(Self {
@@ -167,7 +181,7 @@ impl Petition {
 
 /// Custody rises only by what the relay signed. The stream of the log tells of our own petition before
 /// or without its receipt, and that is not enough: the capture's intent is accepted by receipts alone.
-fn custody(replica: &Held, row: &DocRow, captured_here: bool) -> Result<Custody, ClientError> {
+fn custody(replica: &Local, row: &DocRow, captured_here: bool) -> Result<Custody, ClientError> {
     if row.creation_seq.is_none() {
         return Ok(match captured_here {
             true => Custody::OnThisPhone,
@@ -187,7 +201,7 @@ fn custody(replica: &Held, row: &DocRow, captured_here: bool) -> Result<Custody,
 }
 
 /// Whether the agency's acceptance is in the city's log, not only in unsent work shown on top.
-fn is_accepted(replica: &Held, row: &DocRow) -> Result<bool, ClientError> {
+fn is_accepted(replica: &Local, row: &DocRow) -> Result<bool, ClientError> {
     if row.provisional == 0 || !row.summary.accepted {
         return Ok(row.summary.accepted);
     }
@@ -206,7 +220,7 @@ pub(crate) fn list(state: &State) -> Result<Vec<Petition>, ClientError> {
         .collect()
 }
 
-fn petition_rows(replica: &Held) -> Result<impl Iterator<Item = DocRow>, ClientError> {
+fn petition_rows(replica: &Local) -> Result<impl Iterator<Item = DocRow>, ClientError> {
     let rows = replica.store().list()?.into_iter();
     Ok(rows.filter(|row| row.summary.doc_kind == DocKind::Petition))
 }
@@ -307,6 +321,18 @@ pub(crate) fn to_correct(state: &State) -> Result<Vec<ToCorrect>, ClientError> {
     Ok(read.collect())
 }
 
+pub(crate) fn held(state: &State) -> Result<Vec<Held>, ClientError> {
+    let rows = state.read()?.store().held()?.into_iter();
+    let read = rows.filter_map(|row| {
+        Some(Held {
+            id: row.id,
+            intent: codec::decode(&row.intent).ok()?,
+            docs: row.docs,
+        })
+    });
+    Ok(read.collect())
+}
+
 /// The parts of the status that the replica knows.
 pub(crate) fn status(state: &State) -> Result<Status, ClientError> {
     let mut status = Status {
@@ -316,6 +342,7 @@ pub(crate) fn status(state: &State) -> Result<Status, ClientError> {
         unsent: 0,
         oldest_unsent: None,
         to_correct: 0,
+        held: 0,
         bytes_up: 0,
         bytes_down: 0,
         last_receipt: None,
@@ -327,6 +354,7 @@ pub(crate) fn status(state: &State) -> Result<Status, ClientError> {
     status.me = Some(Me::of(state)?);
     (status.unsent, status.oldest_unsent) = store.unsent(&replica.meta()?.device())?;
     status.to_correct = store.to_correct()?.len();
+    status.held = store.held()?.len();
     // Only receipts that verified are kept.
     status.last_receipt = store
         .receipts(1)?

@@ -8,8 +8,10 @@ use minicbor::{Decode, Encode};
 
 use crate::codec;
 use crate::document::field;
+use crate::grant::Role;
 use crate::ids::{CatalogId, DocId, Hash};
-use crate::record::{By, CatalogRef, Position, Record};
+use crate::policy::{Denial, Rule};
+use crate::record::{By, CatalogRef, Event, Position, Record};
 use crate::summary::Priority;
 
 /// The capture form (domain §2). Only subject and description are mandatory.
@@ -189,6 +191,17 @@ pub struct RecordDraft {
     pub bytes: Vec<u8>,
 }
 
+/// The act must have what is to be changed in it.
+fn has(name: &str, amended: bool) -> Result<(), Denial> {
+    match amended {
+        true => Ok(()),
+        false => Err(Denial {
+            rule: Rule::ForbiddenOperation,
+            field: Some(name.to_owned()),
+        }),
+    }
+}
+
 impl From<&Record> for RecordDraft {
     fn from(record: &Record) -> Self {
         Self {
@@ -203,9 +216,143 @@ impl RecordDraft {
     pub fn record(&self) -> Option<Record> {
         Record::decode(&self.map, &self.bytes)
     }
+
+    /// Its author acts in this role now. A record of a newer kind stays as it is.
+    pub(crate) fn set_role(&mut self, role: Role) {
+        if let Some(mut record) = self.record()
+            && record.by().role != role
+        {
+            record.by_mut().role = role;
+            *self = Self::from(&record);
+        }
+    }
+}
+
+/// What a person changes in an act before it is sent again; what is not named stays as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amendment {
+    /// Fields of a capture, or of a correction of fields.
+    pub edits: Vec<Edit>,
+    /// The agency of a capture or of a step.
+    pub agency: Option<CatalogRef>,
+    /// The crew of a step.
+    pub crew: Option<CatalogRef>,
+    /// The words of a comment.
+    pub text: Option<String>,
+    /// Why, of a step.
+    pub reason: Option<String>,
+    /// The free words of a step.
+    pub note: Option<String>,
 }
 
 impl Intent {
+    /// Changes what was done, before it is done again.
+    ///
+    /// # Errors
+    /// What such an act does not have, by name: nothing may be typed and then left out in silence.
+    pub fn amend(&mut self, amendment: Amendment) -> Result<(), Denial> {
+        let Amendment {
+            edits,
+            agency,
+            crew,
+            text,
+            reason,
+            note,
+        } = amendment;
+        for edit in edits {
+            let name = edit.field().0;
+            has(name, self.amend_field(edit))?;
+        }
+        if let Some(agency) = agency {
+            has(field::AGENCY, self.amend_agency(&agency))?;
+        }
+        if let Some(crew) = crew {
+            let amended = self.amend_events(|event| event.crew = Some(crew.clone()));
+            has("crew", amended)?;
+        }
+        if let Some(reason) = reason {
+            let amended = self.amend_events(|event| event.reason = Some(reason.clone()));
+            has("reason", amended)?;
+        }
+        if let Some(note) = note {
+            let amended = self.amend_events(|event| event.note = Some(note.clone()));
+            has("note", amended)?;
+        }
+        if let Some(text) = text {
+            let amended = self.amend_records(|record| match record {
+                Record::Comment(comment) => {
+                    comment.text.clone_from(&text);
+                    true
+                }
+                _ => false,
+            });
+            has("comments", amended)?;
+        }
+        Ok(())
+    }
+
+    fn amend_field(&mut self, edit: Edit) -> bool {
+        match self {
+            Self::Capture { petition, .. } => match edit {
+                Edit::Title(text) => petition.title = text,
+                Edit::Description(text) => petition.description = text,
+                Edit::Street(text) => petition.street = Some(text),
+                Edit::Neighborhood(neighborhood) => petition.neighborhood = Some(neighborhood),
+                Edit::Priority(priority) => petition.priority = priority,
+            },
+            Self::Correct { edits, .. } => {
+                edits.retain(|other| other.field().0 != edit.field().0);
+                edits.push(edit);
+            }
+            Self::Add { .. } => return false,
+        }
+        true
+    }
+
+    fn amend_agency(&mut self, agency: &CatalogRef) -> bool {
+        if let Self::Capture { petition, .. } = self {
+            petition.agency = Some(agency.clone());
+            return true;
+        }
+        self.amend_events(|event| event.agency = Some(agency.clone()))
+    }
+
+    fn amend_events(&mut self, amend: impl Fn(&mut Event)) -> bool {
+        self.amend_records(|record| match record {
+            Record::Event(event) => {
+                amend(event);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether any record was amended.
+    fn amend_records(&mut self, amend: impl Fn(&mut Record) -> bool) -> bool {
+        let Self::Add { records, .. } = self else {
+            return false;
+        };
+        let mut amended = false;
+        for draft in records {
+            if let Some(mut record) = draft.record()
+                && amend(&mut record)
+            {
+                *draft = RecordDraft::from(&record);
+                amended = true;
+            }
+        }
+        amended
+    }
+
+    /// The role in which it was done; a correction of fields names none.
+    pub(crate) fn role(&self) -> Option<Role> {
+        match self {
+            Self::Capture { by, .. } => Some(by.role),
+            Self::Add { records, .. } => Some(records.first()?.record()?.by().role),
+            Self::Correct { .. } => None,
+        }
+    }
+
     /// The documents it touches; a capture's is not known before it is made.
     pub fn docs(&self) -> Vec<DocId> {
         match self {

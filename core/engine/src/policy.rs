@@ -84,6 +84,12 @@ pub enum Rule {
     /// The envelope names another city or grant.
     #[n(18)]
     ForeignGrant,
+    /// It was held, and the city's people looked at it and did not take it.
+    #[n(19)]
+    NotTaken,
+    /// It was held, and the city recorded it itself, in words that say whose it was.
+    #[n(20)]
+    TakenOver,
 }
 
 /// A denial: the rule and, where there is one, the field.

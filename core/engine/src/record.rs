@@ -193,6 +193,15 @@ impl Record {
         }
     }
 
+    pub(crate) fn by_mut(&mut self) -> &mut By {
+        match self {
+            Self::Event(r) => &mut r.by,
+            Self::Comment(r) => &mut r.by,
+            Self::Attachment(r) => &mut r.by,
+            Self::Link(r) => &mut r.by,
+        }
+    }
+
     /// The bytes that stand in the document.
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -201,6 +210,11 @@ impl Record {
             Self::Attachment(r) => crate::codec::encode(r),
             Self::Link(r) => crate::codec::encode(r),
         }
+    }
+
+    /// Reads a record wherever it stands: no two kinds have the same shape.
+    pub fn decode_any(bytes: &[u8]) -> Option<Self> {
+        RECORD_MAPS.iter().find_map(|map| Self::decode(map, bytes))
     }
 
     /// Reads the record that stands in `map`; `None` when either is not known.
@@ -212,5 +226,41 @@ impl Record {
             "links" => crate::codec::decode(bytes).ok().map(Self::Link),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_tells_by_itself_of_which_kind_it_is() {
+        let by = By {
+            user: 3,
+            role: Role::Crew,
+            at: 5,
+        };
+        let records = [
+            Record::Event(Event::new(by, EventKind::Done)),
+            Record::Comment(Comment {
+                by,
+                text: "Falta".to_owned(),
+            }),
+            Record::Attachment(Attachment {
+                by,
+                content: Hash([1; 32]),
+                media_type: "image/jpeg".to_owned(),
+                size: 9,
+            }),
+            Record::Link(Link {
+                by,
+                other: DocId([2; 16]),
+                undone: false,
+            }),
+        ];
+        for record in records {
+            assert_eq!(Record::decode_any(&record.encode()), Some(record));
+        }
+        assert_eq!(Record::decode_any(&[0xa0]), None);
     }
 }

@@ -43,6 +43,10 @@ fn is_accepted(state: &IntentState) -> bool {
     matches!(state, IntentState::Accepted { .. })
 }
 
+fn is_held(state: &IntentState) -> bool {
+    matches!(state, IntentState::Held { .. })
+}
+
 #[test]
 fn a_petition_captured_with_no_network_reaches_another_device_with_its_folio() {
     let mut world = World::new(1);
@@ -620,9 +624,9 @@ fn held_work_is_kept_and_what_was_built_on_it_is_orphaned_and_replayed() {
     let device = world.device(a);
     world.relay.known.get_mut(&device).unwrap().revoked = true;
     world.pump(a);
-    assert_eq!(state(&world, a, &of_a), IntentState::Held);
+    assert!(is_held(&state(&world, a, &of_a)));
     world.heal();
-    assert_eq!(state(&world, a, &of_a), IntentState::Held);
+    assert!(is_held(&state(&world, a, &of_a)));
     assert_eq!(world.devices[a].bye, Some(ByeCode::Revoked));
     assert!(is_accepted(&state(&world, c, &of_c)));
     assert_eq!(world.comments(c, doc), ["de C, sobre lo de A"]);

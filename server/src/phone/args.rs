@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use manzana_client::EventDraft;
 use manzana_engine::fold::{EventKind, Outcome};
 use manzana_engine::ids::{CatalogId, Hash};
-use manzana_engine::intent::{Edit, NewPetition};
+use manzana_engine::intent::{Amendment, Edit, NewPetition};
 use manzana_engine::record::{CatalogRef, Position};
 use manzana_engine::seal::Petitioner;
 use manzana_engine::summary::Priority;
@@ -25,9 +25,10 @@ JSON (--json): one document on standard output; `sync --watch` prints one object
   show        {\"petition\": PETITION + description, street, cross1, cross2, kind, position,
                allowed[], events[], comments[], conflicts[]}
   acts        {\"saved\": true, \"intent\", \"text\", \"petitions\": [PETITION]}
-  to-correct  {\"to_correct\": [{id, rule, field, text, what, petitions[]}]}
+  to-correct  {\"to_correct\": [{id, rule, field, text, what, content, petitions[]}]}
+  held        {\"held\": [{id, what, content, petitions[]}]}
   status      {\"status\": {enrolled, device, user, role, display, center, relay, connection, problem,
-               unsent, oldest_unsent, to_correct, bytes_up, bytes_down, last_receipt, text}}
+               unsent, oldest_unsent, to_correct, held, bytes_up, bytes_down, last_receipt, text}}
   sync        {\"sync\": {\"idle\", \"problem\"}, \"status\": …}
   watch       {\"type\": \"petition\"|\"gone\"|\"to_correct\"|\"status\", …}
   errors      {\"error\": {category, code, rule, field, text}} with an exit code above 0
@@ -181,16 +182,15 @@ pub(super) enum Command {
     },
     /// What the relay did not accept and waits to be corrected.
     ToCorrect,
-    /// Send something of `to-correct` again, as it was.
-    Resend {
-        /// Its id in `to-correct`.
-        correction: String,
-    },
+    /// Send something of `to-correct` again, with what is changed in it here, if anything.
+    Resend(Box<ResendArgs>),
     /// Take something out of `to-correct`: it was done otherwise, or is given up.
     Discard {
         /// Its id in `to-correct`.
         correction: String,
     },
+    /// What the city holds until somebody there decides.
+    Held,
     /// Write what was not received yet to a file that another phone can carry.
     Export { file: PathBuf },
     /// Carry what another phone exported.
@@ -254,8 +254,10 @@ pub(super) struct CaptureArgs {
     pub(super) notice_accepted: bool,
 }
 
+/// The arguments of [`CorrectFields`].
+const CORRECTABLE: [&str; 5] = ["title", "description", "street", "neighborhood", "priority"];
+
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[group(required = true, multiple = true)]
 pub(super) struct CorrectFields {
     #[arg(long)]
     pub(super) title: Option<String>,
@@ -270,11 +272,35 @@ pub(super) struct CorrectFields {
 }
 
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[command(group = ArgGroup::new("field").required(true).multiple(true).args(CORRECTABLE))]
 pub(super) struct CorrectArgs {
     #[arg(value_name = "ID")]
     pub(super) id: String,
     #[command(flatten)]
     pub(super) fields: CorrectFields,
+}
+
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+pub(super) struct ResendArgs {
+    /// Its id in `to-correct`.
+    pub(super) correction: String,
+    #[command(flatten)]
+    fields: CorrectFields,
+    /// The agency, of a capture or a step.
+    #[arg(long, value_name = "ID:NAME")]
+    agency: Option<Named>,
+    /// The crew of an assignment.
+    #[arg(long, value_name = "ID:NAME")]
+    crew: Option<Named>,
+    /// The words of a comment.
+    #[arg(long)]
+    text: Option<String>,
+    /// Why, of a step.
+    #[arg(long)]
+    reason: Option<String>,
+    /// The note of a step.
+    #[arg(long)]
+    note: Option<String>,
 }
 
 /// A catalog's entry on the command line: `4:Alumbrado Público`.
@@ -520,6 +546,20 @@ impl CaptureArgs {
             notice_accepted: self.notice_accepted,
         });
         (petition, petitioner)
+    }
+}
+
+impl ResendArgs {
+    /// What is changed before it is sent again.
+    pub(super) fn amendment(self) -> Amendment {
+        Amendment {
+            edits: self.fields.edits(),
+            agency: self.agency.map(Into::into),
+            crew: self.crew.map(Into::into),
+            text: self.text,
+            reason: self.reason,
+            note: self.note,
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 pub use args::PhoneArgs;
 use args::{Command, Request};
 use perform::Output;
+pub(crate) use show::clean;
 
 /// How long a command waits for another process that holds the folder but does not listen: one that
 /// is just beginning or just ending.

@@ -157,9 +157,11 @@ async fn dispatch(client: &Client, command: &Command) -> Result<Said, Failure> {
         )),
         Command::Sync { timeout, .. } => Ok(sync(client, *timeout).await?),
         Command::ToCorrect => Ok(to_correct(client).await?),
-        Command::Resend { correction } => {
-            let id = correction_id(correction)?;
-            Ok(saved(client, client.resend(id).await?).await?)
+        Command::Held => Ok(held(client).await?),
+        Command::Resend(args) => {
+            let id = correction_id(&args.correction)?;
+            let changed = args.as_ref().clone().amendment();
+            Ok(saved(client, client.resend(id, changed).await?).await?)
         }
         Command::Discard { correction } => {
             client.close_correction(correction_id(correction)?).await?;
@@ -306,6 +308,20 @@ async fn to_correct(client: &Client) -> Result<Said, ClientError> {
         false => lines.join("\n"),
     };
     Ok(Said::new(json!({ "to_correct": rows }), text))
+}
+
+async fn held(client: &Client) -> Result<Said, ClientError> {
+    let held = client.held().await?;
+    let rows: Vec<Value> = held.iter().map(show::held).collect();
+    let lines: Vec<String> = held
+        .iter()
+        .map(|held| show::act_line(&held.intent))
+        .collect();
+    let text = match lines.is_empty() {
+        true => strings::NOTHING_HELD.to_owned(),
+        false => format!("{}\n{}", strings::HELD, lines.join("\n")),
+    };
+    Ok(Said::new(json!({ "held": rows }), text))
 }
 
 async fn export(client: &Client, file: &Path) -> Result<Said, Failure> {

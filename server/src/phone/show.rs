@@ -1,10 +1,10 @@
 //! How things look: JSON with stable names for programs, lines and pages for people.
 
-use manzana_client::{ClientError, Petition, PetitionDetail, Status, ToCorrect};
+use manzana_client::{ClientError, Held, Petition, PetitionDetail, Status, ToCorrect};
 use manzana_engine::document::field;
 use manzana_engine::fold::EventKind;
 use manzana_engine::ids::RecordId;
-use manzana_engine::intent::Intent;
+use manzana_engine::intent::{Edit, Intent, RecordDraft};
 use manzana_engine::policy::Rule;
 use manzana_engine::record::{CatalogRef, Event, Record};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub(super) fn line(petition: &Petition, center: &str) -> String {
 }
 
 /// No control characters of others' texts reach the terminal.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
@@ -246,6 +246,18 @@ pub(super) fn correction(waiting: &ToCorrect) -> Value {
         "field": waiting.field,
         "text": strings::refused(waiting.rule, waiting.field.as_deref()),
         "what": what(&waiting.intent),
+        "content": content_json(&waiting.intent),
+        "petitions": petitions,
+    })
+}
+
+/// Something that the city holds.
+pub(super) fn held(held: &Held) -> Value {
+    let petitions: Vec<String> = held.docs.iter().map(ToString::to_string).collect();
+    json!({
+        "id": held.id.key(),
+        "what": what(&held.intent),
+        "content": content_json(&held.intent),
         "petitions": petitions,
     })
 }
@@ -255,13 +267,76 @@ pub(super) fn correction_line(waiting: &ToCorrect) -> String {
     clean(&format!(
         "{} · {} · {why}",
         waiting.id.key(),
-        what(&waiting.intent)
+        act_line(&waiting.intent)
     ))
+}
+
+/// What somebody did with all the words they wrote: nothing typed is kept out of sight.
+pub(super) fn act_line(intent: &Intent) -> String {
+    let mut line = what(intent);
+    for (_, words) in content(intent) {
+        line.push_str(" — ");
+        line.push_str(&words);
+    }
+    clean(&line)
+}
+
+fn content_json(intent: &Intent) -> Value {
+    let words = content(intent).into_iter();
+    words
+        .map(|(name, words)| (name.to_owned(), Value::String(words)))
+        .collect()
+}
+
+/// What somebody wrote or chose, by the names under which `resend` takes it.
+fn content(intent: &Intent) -> Vec<(&'static str, String)> {
+    let name = |reference: &Option<CatalogRef>| reference.as_ref().map(|entry| entry.name.clone());
+    let mut found = Vec::new();
+    let mut add = |key, words: Option<String>| found.extend(words.map(|words| (key, words)));
+    match intent {
+        Intent::Capture { petition, .. } => {
+            add("title", Some(petition.title.clone()));
+            add("description", Some(petition.description.clone()));
+            add("street", petition.street.clone());
+            add("neighborhood", name(&petition.neighborhood));
+            add("agency", name(&petition.agency));
+        }
+        Intent::Add { records, .. } => {
+            for record in records.iter().filter_map(RecordDraft::record) {
+                match record {
+                    Record::Comment(comment) => add("text", Some(comment.text)),
+                    Record::Event(event) => {
+                        add("agency", name(&event.agency));
+                        add("crew", name(&event.crew));
+                        add("reason", event.reason);
+                        add("note", event.note);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Intent::Correct { edits, .. } => {
+            for edit in edits {
+                match edit {
+                    Edit::Title(text) => add("title", Some(text.clone())),
+                    Edit::Description(text) => add("description", Some(text.clone())),
+                    Edit::Street(text) => add("street", Some(text.clone())),
+                    Edit::Neighborhood(entry) => add("neighborhood", Some(entry.name.clone())),
+                    Edit::Priority(level) => {
+                        add("priority", Some(strings::priority(*level).to_owned()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+    found
 }
 
 fn what(intent: &Intent) -> String {
     match intent {
-        Intent::Capture { petition, .. } => strings::captured(&petition.title),
+        Intent::Capture { .. } => strings::CAPTURE.to_owned(),
         Intent::Add { records, .. } => match records.first().and_then(|draft| draft.record()) {
             Some(Record::Event(event)) => strings::event(event.kind).to_owned(),
             Some(Record::Comment(_)) => strings::COMMENT.to_owned(),
@@ -336,6 +411,7 @@ pub(super) fn status(status: &Status) -> Value {
         "unsent": status.unsent,
         "oldest_unsent": status.oldest_unsent,
         "to_correct": status.to_correct,
+        "held": status.held,
         "bytes_up": status.bytes_up,
         "bytes_down": status.bytes_down,
         "last_receipt": status.last_receipt,
@@ -349,6 +425,7 @@ pub(super) fn status_line(status: &Status, now: i64) -> String {
         Some(strings::connection(status.connection).to_owned()),
         strings::unsent(status.unsent, status.oldest_unsent, now),
         strings::waiting_to_correct(status.to_correct),
+        strings::in_review(status.held),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }

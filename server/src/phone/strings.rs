@@ -3,19 +3,23 @@
 use std::io;
 
 use jiff::civil::Date;
-use jiff::{Timestamp, Zoned};
 use manzana_client::{ClientError, Connection, Custody, InvitationError, StorageProblem};
 use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::grant::Role;
 use manzana_engine::policy::Rule;
 use manzana_engine::summary::Priority;
 
-use crate::days::{self, city_zone};
+use crate::days;
+use crate::strings::zoned;
+pub(super) use crate::strings::{moment, role};
 
 pub(super) const SAVED: &str = "Guardado en este teléfono. Se enviará solo cuando haya señal.";
 pub(super) const EMPTY_LIST: &str =
     "Aquí aparecerán sus reportes. Capture uno con «manzana phone capture».";
 pub(super) const NOTHING_TO_CORRECT: &str = "No hay nada por corregir.";
+pub(super) const NOTHING_HELD: &str = "La ciudad no tiene nada suyo en revisión.";
+pub(super) const HELD: &str =
+    "La ciudad revisa esto antes de tomarlo. Sigue guardado en este teléfono:";
 pub(super) const NO_HOME: &str =
     "Falta decir en qué carpeta está este teléfono: use --home CARPETA o la variable MANZANA_HOME.";
 pub(super) const ASKED_OFFLINE: &str =
@@ -33,11 +37,6 @@ pub(super) const QUARANTINED: &str = "No se puede abrir en este teléfono";
 pub(super) const NOT_ENROLLED: &str =
     "Este teléfono no está dado de alta. Pida una invitación y use «manzana phone enrol».";
 
-fn zoned(ms: i64) -> Option<Zoned> {
-    let time = Timestamp::from_millisecond(ms).ok()?;
-    Some(time.to_zoned(city_zone()))
-}
-
 /// A day as people write it, as its first millisecond in the city.
 pub(super) fn day(text: &str) -> Option<i64> {
     let date: Date = match text.split('/').collect::<Vec<_>>()[..] {
@@ -47,12 +46,6 @@ pub(super) fn day(text: &str) -> Option<i64> {
         _ => text.parse().ok()?,
     };
     days::start_of(date)
-}
-
-/// `dd/mm/aaaa hh:mm` in the city.
-pub(super) fn moment(ms: i64) -> String {
-    let shown = zoned(ms).map(|time| time.strftime("%d/%m/%Y %H:%M").to_string());
-    shown.unwrap_or_else(|| "fecha desconocida".to_owned())
 }
 
 /// `dd/mm/aaaa` in the city.
@@ -122,21 +115,6 @@ pub(super) fn priority(priority: Priority) -> &'static str {
         Priority::Normal => "Normal",
         Priority::Urgent => "Urgente",
         Priority::Risk => "Riesgo",
-    }
-}
-
-/// Who does such acts, as others see them.
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::BlockCaptain => "Jefe de manzana",
-        Role::Crew => "Cuadrilla",
-        Role::Operator => "Ventanilla",
-        Role::Supervisor => "Supervisión",
-        Role::AgencyDesk => "Dependencia",
-        Role::Coordinator => "Coordinación",
-        Role::Auditor => "Auditoría",
-        Role::Administrator => "Administración",
-        Role::Citizen => "Ciudadanía",
     }
 }
 
@@ -226,6 +204,10 @@ pub(super) fn rule(rule: Rule) -> &'static str {
         Rule::NewerSchema => "este teléfono tiene una versión más nueva que el sistema",
         Rule::UnknownDocument => "el sistema no conoce esa petición",
         Rule::ForeignGrant => "se escribió con un permiso que no es el de este teléfono",
+        Rule::NotTaken => "la ciudad lo revisó y no lo tomó",
+        Rule::TakenOver => {
+            "la ciudad ya lo registró por su cuenta, con el nombre de usted: puede descartarlo"
+        }
         _ => OTHER_RULE,
     }
 }
@@ -398,11 +380,15 @@ pub(super) fn gone(doc: &str) -> String {
     format!("{doc} ya no está en este teléfono")
 }
 
-/// What an act in "Por corregir" was.
-pub(super) fn captured(title: &str) -> String {
-    format!("Captura: {title}")
+pub(super) fn in_review(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        n => Some(format!("{n} en revisión de la ciudad")),
+    }
 }
 
+/// What an act in "Por corregir" was.
+pub(super) const CAPTURE: &str = "Captura";
 pub(super) const COMMENT: &str = "Comentario";
 pub(super) const CORRECTION: &str = "Corrección de datos";
 pub(super) const OTHER_ACT: &str = "Movimiento";

@@ -86,7 +86,7 @@ async fn follow(client: &Client, request: &Request) -> Result<(), ClientError> {
 struct Printer {
     json: bool,
     /// The state last printed: repeated only when it changed.
-    shown: Option<(Connection, u64, usize)>,
+    shown: Option<(Connection, u64, (usize, usize))>,
 }
 
 impl Printer {
@@ -140,7 +140,8 @@ impl Printer {
 
     async fn status(&mut self, client: &Client) -> Result<bool, ClientError> {
         let status: Status = client.status().await?;
-        let now = (status.connection, status.unsent, status.to_correct);
+        let waits = (status.to_correct, status.held);
+        let now = (status.connection, status.unsent, waits);
         if self.shown.replace(now) == Some(now) {
             return Ok(true);
         }

@@ -13,6 +13,7 @@ use super::Relay;
 use super::desk::{CATALOGS, internal};
 use crate::desk::DeskError;
 use crate::storage::{DeviceRecord, StorageError, UserRow};
+use crate::strings;
 
 /// Sign-in name of the administration's own user; it has no password.
 const SYSTEM: &str = "sistema";
@@ -82,11 +83,16 @@ impl Relay {
     }
 
     pub(super) async fn administration(&self) -> Result<DeviceRecord, DeskError> {
+        self.own_desk(SYSTEM, Role::Administrator).await
+    }
+
+    /// The desk device of one of the city's own users, who are no people; both made at first use.
+    pub(super) async fn own_desk(&self, name: &str, role: Role) -> Result<DeviceRecord, DeskError> {
         let user = UserRow {
             id: 0,
-            name: SYSTEM.to_owned(),
-            display: SYSTEM.to_owned(),
-            role: Role::Administrator.as_str().to_owned(),
+            name: name.to_owned(),
+            display: strings::own_user(name).to_owned(),
+            role: role.as_str().to_owned(),
             password_hash: None,
             disabled: false,
         };
@@ -96,10 +102,10 @@ impl Relay {
         }
         let user = self
             .store
-            .user_by_name(SYSTEM)
+            .user_by_name(name)
             .await?
             .ok_or(DeskError::NotFound)?;
-        Ok(self.desk_device(&user, Role::Administrator).await?)
+        Ok(self.desk_device(&user, role).await?)
     }
 
     async fn publish_items(
@@ -145,7 +151,8 @@ impl Item {
     }
 }
 
-fn created_by(change: &[u8]) -> Result<DocId, DeskError> {
+/// The id of the document that a change creates.
+pub(super) fn created_by(change: &[u8]) -> Result<DocId, DeskError> {
     let entry = manzana_engine::envelope::Entry {
         doc: DocId([0; 16]),
         change: change.to_vec(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use manzana_engine::answer::Answer;
-use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
+use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part};
 use manzana_engine::fold::{self, EventKind};
 use manzana_engine::gate::judge::{self, AuthorJob, Keyed, ReadJob, Reply, Request};
 use manzana_engine::grant::{Role as GrantRole, Scope};
@@ -228,7 +228,19 @@ impl Relay {
         act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
         let entries = changes.into_iter().map(|change| Entry { doc, change });
-        let envelope = self.desk_envelope(desk, entries.collect()).await?;
+        let parts = Vec::new();
+        self.append_group(desk, entries.collect(), parts, act).await
+    }
+
+    /// The same with changes of several documents, and detached parts.
+    pub(super) async fn append_group(
+        &self,
+        desk: &DeviceRecord,
+        entries: Vec<Entry>,
+        parts: Vec<Vec<u8>>,
+        act: Option<ActKey>,
+    ) -> Result<Vec<Answer>, DeskError> {
+        let envelope = self.desk_envelope(desk, entries, parts).await?;
         self.submit_as_desk(envelope, act).await
     }
 
@@ -237,6 +249,7 @@ impl Relay {
         &self,
         desk: &DeviceRecord,
         group: Vec<Entry>,
+        parts: Vec<Vec<u8>>,
     ) -> Result<Box<Envelope>, DeskError> {
         let seed = desk
             .desk_seed
@@ -254,10 +267,10 @@ impl Relay {
             device_time: self.now(),
             city_head: self.head.borrow().seq,
             groups: vec![group],
-            detached: Vec::new(),
+            detached: parts.iter().map(|part| Part::hash(part)).collect(),
         };
         let key = SecretKey::from_seed(seed);
-        Ok(Box::new(Envelope::sign(context, &body, Vec::new(), &key)))
+        Ok(Box::new(Envelope::sign(context, &body, parts, &key)))
     }
 
     pub(super) async fn submit_as_desk(
@@ -279,7 +292,7 @@ impl Relay {
         Ok(answered.await.map_err(|_| internal("stopping"))??)
     }
 
-    async fn next_record(&self, desk: &DeviceRecord) -> Result<RecordId, DeskError> {
+    pub(super) async fn next_record(&self, desk: &DeviceRecord) -> Result<RecordId, DeskError> {
         let name = format!("{DESK_INTENT}{}", desk.id);
         let last = self.store.setting(&name).await?;
         let number = last

@@ -662,7 +662,6 @@ impl<'r> Batch<'r> {
                 }
                 Err(reason) => {
                     tracing::warn!(reason, "a group is in quarantine");
-                    self.relay.metrics.quarantined.inc();
                     out.verdicts.push(Outcome::Quarantined(reason));
                 }
             }
@@ -723,6 +722,7 @@ impl<'r> Batch<'r> {
                         answer, changes, ..
                     } => {
                         self.relay.metrics.not_accepted.inc();
+                        self.relay.metrics.count_held(answer);
                         if !matches!(answer, Answer::Waiting { .. }) {
                             touched.extend(changes);
                         }

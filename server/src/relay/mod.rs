@@ -11,6 +11,8 @@
 mod catalogs;
 mod desk;
 mod door;
+mod grants;
+mod held;
 mod http;
 mod intake;
 mod joins;
@@ -28,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use manzana_engine::answer::{Answer, HeldReason};
 use manzana_engine::gate::judge::{Reply, Request};
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{CatalogId, DeviceId, Hash, UserId};
@@ -38,6 +41,8 @@ use tokio::task::JoinSet;
 
 pub use desk::CATALOGS;
 pub use door::{Claim, Refusal};
+pub use grants::renew;
+pub use held::REVIEW;
 pub use http::router;
 pub use intake::{IntakeError, Submission};
 pub use keys::CityKeys;
@@ -156,8 +161,18 @@ pub struct RelayMetrics {
     pub accepted: prometheus_client::metrics::counter::Counter,
     /// Groups not accepted.
     pub not_accepted: prometheus_client::metrics::counter::Counter,
-    /// Groups in quarantine.
+    /// Groups that went into quarantine.
     pub quarantined: prometheus_client::metrics::counter::Counter,
+    /// Groups that were held since their grant had been revoked or had expired.
+    pub held: prometheus_client::metrics::counter::Counter,
+    /// Held groups that were released, to their authors or to the city.
+    pub released: prometheus_client::metrics::counter::Counter,
+    /// Held groups that were dropped.
+    pub dropped: prometheus_client::metrics::counter::Counter,
+    /// Groups held now for their grant.
+    pub holding: prometheus_client::metrics::gauge::Gauge,
+    /// Groups in quarantine now.
+    pub quarantine: prometheus_client::metrics::gauge::Gauge,
     /// Documents whose heads were joined.
     pub joins: prometheus_client::metrics::counter::Counter,
     /// Messages of reconciliation answered.
@@ -179,6 +194,17 @@ pub struct RelayMetrics {
 }
 
 impl RelayMetrics {
+    /// Counts a group that is held, by why.
+    fn count_held(&self, answer: &Answer) {
+        match answer {
+            Answer::Held {
+                reason: HeldReason::Quarantined,
+            } => drop(self.quarantined.inc()),
+            Answer::Held { .. } => drop(self.held.inc()),
+            _ => {}
+        }
+    }
+
     /// Registers all of them.
     pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         registry.register(
@@ -194,8 +220,33 @@ impl RelayMetrics {
         );
         registry.register(
             "relay_quarantined",
-            "Groups in quarantine",
+            "Groups that went into quarantine",
             self.quarantined.clone(),
+        );
+        registry.register(
+            "relay_held",
+            "Groups that were held for their grant",
+            self.held.clone(),
+        );
+        registry.register(
+            "relay_released",
+            "Held groups that were released",
+            self.released.clone(),
+        );
+        registry.register(
+            "relay_dropped",
+            "Held groups that were dropped",
+            self.dropped.clone(),
+        );
+        registry.register(
+            "relay_holding",
+            "Groups held now for their grant",
+            self.holding.clone(),
+        );
+        registry.register(
+            "relay_quarantine",
+            "Groups in quarantine now",
+            self.quarantine.clone(),
         );
         registry.register("relay_joins", "Documents joined", self.joins.clone());
         registry.register(
@@ -498,8 +549,8 @@ impl Relay {
 }
 
 /// Looks at what another process (the command line) changes: revoked devices, whose sessions are cut
-/// within five seconds, and imported catalogs, which are published to every device. Two small reads
-/// every two seconds.
+/// within five seconds, imported catalogs, which are published to every device, and decisions on held
+/// work. A few small reads every two seconds.
 async fn watch_settings(relay: std::sync::Weak<Relay>) {
     let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
     let mut known: Option<Vec<u8>> = None;
@@ -511,6 +562,7 @@ async fn watch_settings(relay: std::sync::Weak<Relay>) {
         if let Err(error) = relay.follow_recovery().await {
             tracing::error!(%error, "a recovery could not be followed");
         }
+        relay.work_off_decisions().await;
         let Ok(count) = relay.store.setting(REVOCATIONS).await else {
             continue;
         };

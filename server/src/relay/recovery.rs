@@ -186,7 +186,9 @@ impl Relay {
         }
         let desk = self.administration().await?;
         for group in lost.chunks(CHANGES) {
-            let envelope = self.desk_envelope(&desk, group.to_vec()).await?;
+            let envelope = self
+                .desk_envelope(&desk, group.to_vec(), Vec::new())
+                .await?;
             let proof = Answer::Accepted {
                 seq: 0,
                 folio: None,

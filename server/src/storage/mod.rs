@@ -10,6 +10,7 @@
 
 #[doc(hidden)]
 pub mod conformance;
+mod held;
 pub mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,8 @@ use manzana_engine::record::CatalogRef;
 pub use manzana_engine::relay::Move;
 use manzana_engine::summary::Summary;
 use manzana_engine::wire::PackedDoc;
+
+pub use held::{Decision, HeldCounts, HeldGroup};
 
 /// Errors of the storage, for any backend.
 #[derive(Debug, thiserror::Error)]
@@ -253,9 +256,11 @@ pub struct EnvelopeCommit {
     pub bytes: Bytes,
     /// Detached parts.
     pub parts: Vec<PartCommit>,
-    /// One per group. When `resumes` is set, only for those groups that were waiting; others `None`.
+    /// One per group. When `resumes` is set, only for those groups that were waiting or held; others
+    /// `None`. A held one is never accepted any more: what is released is done again as another change.
     pub groups: Vec<Option<GroupCommit>>,
-    /// The envelope is stored already and this answers groups that waited: no chain step, no new row.
+    /// The envelope is stored already and this answers groups that waited, or that were held: no chain
+    /// step, no new row.
     pub resumes: bool,
     /// The operator's act that it carries, if one: remembered in the same commit once it is accepted.
     pub act: Option<ActKey>,
@@ -660,6 +665,24 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn ripe(&self, limit: usize) -> Result<Vec<Hash>>;
     /// Groups that a device has waiting (bounded per device).
     async fn waiting_count(&self, device: &DeviceId) -> Result<usize>;
+    /// The detached parts (encoded) that came with an envelope, whatever became of it.
+    async fn envelope_parts(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Vec<Bytes>>;
+    /// Groups that are held after number `after`, by number, at most `limit`.
+    async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>>;
+    /// Those of them that something was decided of, by number, at most `limit`.
+    async fn decided(&self, limit: usize) -> Result<Vec<HeldGroup>>;
+    /// How many are held.
+    async fn held_counts(&self) -> Result<HeldCounts>;
+    /// Notes what is to become of a held group: the relay does it. `Missing` when it is not held (any
+    /// more).
+    async fn decide(&self, id: u64, decision: Decision) -> Result<()>;
+    /// What was decided cannot be done, for this reason: the group goes on being held.
+    async fn undecide(&self, id: u64, problem: &str) -> Result<()>;
     /// All that the intake needs to know of a batch. A backend answers it in one read: each of these
     /// questions by itself would cost a turn of its own.
     async fn intake_facts(&self, ask: IntakeAsk) -> Result<IntakeFacts> {

@@ -37,7 +37,7 @@ fn saved(
                 verdict.to_correct += 1;
                 continue;
             }
-            Some(IntentState::Held) => {
+            Some(IntentState::Held { .. }) => {
                 verdict.held += 1;
                 continue;
             }

@@ -20,7 +20,7 @@ use manzana_client::{
 };
 use manzana_engine::fold::{EventKind, Outcome};
 use manzana_engine::ids::DocId;
-use manzana_engine::intent::{Edit, NewPetition};
+use manzana_engine::intent::{Amendment, Edit, NewPetition};
 use manzana_engine::record::CatalogRef;
 use manzana_engine::replica::Saved;
 use manzana_engine::seal::Petitioner;
@@ -268,6 +268,7 @@ impl Worker {
             return Ok(None);
         }
         let at = random.below(waiting.len() as u64) as usize;
-        self.client.resend(waiting[at].id).await.map(Some)
+        let id = waiting[at].id;
+        self.client.resend(id, Amendment::default()).await.map(Some)
     }
 }

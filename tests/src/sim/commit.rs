@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DocId, Hash};
 use manzana_engine::summary::DocKind;
 use manzana_server::storage::{
-    ChainHead, CommitBatch, Committed, DocState, EntryCommit, EnvelopeCommit, GroupCommit, LogRow,
-    Result, moves,
+    ChainHead, CommitBatch, Committed, DocState, EntryCommit, EnvelopeCommit, GroupCommit,
+    HeldGroup, LogRow, Result, moves,
 };
 
 use super::store::{City, Logged, Place, Stored, StoredPart};
@@ -156,6 +156,16 @@ impl Work<'_> {
         let group = match (group, earlier) {
             (None, Some(earlier)) => return Ok(earlier),
             (None, None) => return Err(Misuse("a group without an answer").into()),
+            (Some(GroupCommit::NotAccepted { answer, .. }), Some(Answer::Held { .. }))
+                if answer.is_final() =>
+            {
+                let (device, incarnation, n) = place_of(envelope);
+                self.city.held.retain(|_, held| {
+                    (held.device, held.incarnation, held.n, held.group)
+                        != (device, incarnation, n, index)
+                });
+                return Ok(answer.clone());
+            }
             (Some(_), Some(earlier)) if !matches!(earlier, Answer::Waiting { .. }) => {
                 return Err(Misuse("a group that did not wait").into());
             }
@@ -173,8 +183,13 @@ impl Work<'_> {
                 folio: None,
             }),
             GroupCommit::NotAccepted {
-                answer, changes, ..
+                answer,
+                changes,
+                detail,
             } => {
+                if let Answer::Held { reason } = answer {
+                    self.hold(envelope, index, *reason, detail.clone());
+                }
                 match answer {
                     Answer::Accepted { .. } => return Err(Misuse("accepted, and not").into()),
                     Answer::Waiting { deps } if deps.is_empty() => {
@@ -190,6 +205,30 @@ impl Work<'_> {
                 Ok(answer.clone())
             }
         }
+    }
+
+    fn hold(
+        &mut self,
+        envelope: &EnvelopeCommit,
+        group: usize,
+        reason: HeldReason,
+        detail: Option<String>,
+    ) {
+        self.city.last_held += 1;
+        let held = HeldGroup {
+            id: self.city.last_held,
+            device: envelope.device,
+            incarnation: envelope.incarnation,
+            n: envelope.n,
+            group,
+            since: self.time,
+            reason,
+            detail,
+            decision: None,
+            problem: None,
+            envelope: Bytes::new(),
+        };
+        self.city.held.insert(held.id, held);
     }
 
     fn accept(&mut self, envelope: &EnvelopeCommit, entries: &[EntryCommit]) -> Result<Answer> {

@@ -205,6 +205,10 @@ impl ReplicaStore for SimStore {
         self.read(ReplicaStore::to_correct)
     }
 
+    fn held(&self) -> Result<Vec<IntentRow>, DiskError> {
+        self.read(ReplicaStore::held)
+    }
+
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, DiskError> {
         self.read(|kept| kept.open_intents_of(doc))
     }

@@ -1,6 +1,9 @@
 //! The gate without processes: the worker's own function, called in line. What would kill a worker is
 //! a text that says so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::codec;
@@ -12,20 +15,23 @@ use manzana_server::gate::{Gate, GateError};
 
 use super::plant::Bug;
 
-/// A petition with this in its subject kills the worker that judges it.
+/// A petition with this in its subject kills the worker that judges it, until the worker is mended.
 pub(super) const POISON: &str = "VENENO";
 
 /// The worker's function, called in line.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct InlineGate {
     /// A bug to have.
     pub(super) bug: Option<Bug>,
+    /// Whether nothing kills it any more.
+    pub(super) mended: Arc<AtomicBool>,
 }
 
 #[async_trait]
 impl Gate for InlineGate {
     async fn judge(&self, job: Bytes) -> Result<Bytes, GateError> {
-        if job.windows(POISON.len()).any(|w| w == POISON.as_bytes()) {
+        let poison = job.windows(POISON.len()).any(|w| w == POISON.as_bytes());
+        if poison && !self.mended.load(Ordering::Relaxed) {
             return Err(GateError::Died {
                 signal: Some(9),
                 code: None,

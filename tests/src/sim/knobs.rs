@@ -68,6 +68,18 @@ pub struct Knobs {
     pub regrant: u32,
     /// Weight: a grant is revoked, with work in flight.
     pub revoke: u32,
+    /// Weight: a grant expires, with work in flight; its device goes on coming by.
+    pub expire: u32,
+    /// Weight: a device is given a grant again, whatever became of the one it had.
+    pub renew: u32,
+    /// Weight: somebody gets another role, with work in flight that was done in the one before.
+    pub role: u32,
+    /// Weight: somebody releases or drops something that the relay holds.
+    pub decide: u32,
+    /// Weight: a captured petition, often one that is not let in, with many comments of its author on it.
+    pub chain: u32,
+    /// Weight: a device signs two envelopes for one place of its chain, and a neighbour has the other one.
+    pub equivocate: u32,
     /// Weight: a phone's clock jumps, years at a time.
     pub clock: u32,
     /// Weight: some phones have no network for a while.
@@ -109,6 +121,12 @@ impl Knobs {
             notice: 1_000,
             regrant: 0,
             revoke: 0,
+            expire: 0,
+            renew: 0,
+            role: 0,
+            decide: 0,
+            chain: 0,
+            equivocate: 0,
             clock: 0,
             partition: 0,
             stall: 0,
@@ -159,7 +177,7 @@ impl Knobs {
     }
 
     /// The weights of what goes wrong, by name: what shrinking turns off.
-    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 16] {
+    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 22] {
         [
             ("hand_over", &mut self.hand_over),
             ("poison", &mut self.poison),
@@ -174,6 +192,12 @@ impl Knobs {
             ("clone", &mut self.clone),
             ("regrant", &mut self.regrant),
             ("revoke", &mut self.revoke),
+            ("expire", &mut self.expire),
+            ("renew", &mut self.renew),
+            ("role", &mut self.role),
+            ("decide", &mut self.decide),
+            ("chain", &mut self.chain),
+            ("equivocate", &mut self.equivocate),
             ("clock", &mut self.clock),
             ("partition", &mut self.partition),
             ("stall", &mut self.stall),
@@ -187,11 +211,11 @@ impl Knobs {
 
     /// Whether two stores may live under one key.
     pub fn has_twins(&self) -> bool {
-        self.clone > 0 || self.restore > 0
+        self.clone > 0 || self.restore > 0 || self.equivocate > 0
     }
 
     /// Whether two stores may write one chain, since one of them does not know of the other.
     pub fn has_blind_twins(&self) -> bool {
-        self.has_twins() && self.notice < 1_000
+        self.equivocate > 0 || self.has_twins() && self.notice < 1_000
     }
 }

@@ -22,6 +22,7 @@ mod frames;
 mod gate;
 pub mod knobs;
 mod net;
+mod office;
 mod people;
 pub mod plant;
 mod recovery;

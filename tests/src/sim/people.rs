@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use manzana_engine::codec;
 use manzana_engine::fold::{EventKind, Outcome};
-use manzana_engine::grant::{Role, Scope, SignedGrant};
+use manzana_engine::grant::{GrantBody, Role, Scope};
 use manzana_engine::ids::{CatalogId, DocId, Hash};
 use manzana_engine::intent::{Edit, Intent, NewPetition};
 use manzana_engine::record::{CatalogRef, Event};
@@ -12,7 +12,6 @@ use manzana_engine::replica::{Continuity, IntentState, ReplicaStore as _};
 use manzana_engine::seal::Petitioner;
 use manzana_server::clock::Clock as _;
 use manzana_server::desk::{Act, ActRequest, Desk as _, DeskError, Outcome as DeskOutcome};
-use manzana_server::storage::RelayStore as _;
 
 use super::gate::POISON;
 use super::story::{Scene, Step};
@@ -56,6 +55,12 @@ impl World {
             Step::Regrant { who, form } => self.regrant(who, form).await,
             Step::Revoke { who } => self.revoke(who).await,
             Step::CityRestore { down } => self.restore_city(down).await,
+            Step::Expire { who } => self.expire(who).await,
+            Step::Renew { who } => self.renew(who).await,
+            Step::Role { who, form } => self.change_role(who, form).await,
+            Step::Decide { which, drop } => self.decide(which, drop).await,
+            Step::Chain { who, form, long } => self.chain(who, form, long),
+            Step::Equivocate { who, which, to } => self.equivocate(who, which, to),
             misfortune => self.suffer(misfortune),
         }
         self.run(ROUNDS_AFTER).await;
@@ -120,19 +125,19 @@ impl World {
         }
     }
 
-    fn phone(&self, who: u64) -> usize {
+    pub(super) fn phone(&self, who: u64) -> usize {
         (who % self.phones.len() as u64) as usize
     }
 
     /// Words that nobody ever used before.
-    fn words(&mut self, user: u64, what: &str) -> String {
+    pub(super) fn words(&mut self, user: u64, what: &str) -> String {
         let text = format!("{what} {}", self.typed.len());
         self.typed.insert(text.clone(), user);
         text
     }
 
     /// The petitions that a phone shows, newest first.
-    fn pick(&self, i: usize, which: u64) -> Option<DocId> {
+    pub(super) fn pick(&self, i: usize, which: u64) -> Option<DocId> {
         let rows = self.phones[i].store.look(|kept| kept.list());
         let rows = rows.unwrap_or_default();
         let mut petitions = rows
@@ -143,7 +148,7 @@ impl World {
         petitions.nth(at as usize).map(|row| row.doc)
     }
 
-    fn capture(&mut self, who: u64, form: u64, mark: &str) {
+    pub(super) fn capture(&mut self, who: u64, form: u64, mark: &str) {
         let i = self.phone(who);
         let title = self.words(self.phones[i].user, &format!("petición {mark}"));
         let agency = form % 3;
@@ -169,9 +174,12 @@ impl World {
 
     fn comment(&mut self, who: u64, which: u64) {
         let i = self.phone(who);
-        let Some(doc) = self.pick(i, which) else {
-            return;
-        };
+        if let Some(doc) = self.pick(i, which) {
+            self.comment_on(i, doc);
+        }
+    }
+
+    pub(super) fn comment_on(&mut self, i: usize, doc: DocId) {
         let text = self.words(self.phones[i].user, "comentario");
         self.tell(|| format!("phone {i} comments «{text}» on {doc}"));
         let done = self.with(i, |replica, around| replica.comment(doc, &text, around.now));
@@ -251,6 +259,11 @@ impl World {
         let Ok(intent) = codec::decode::<Intent>(&row.intent) else {
             return;
         };
+        if super::office::is_taken_over(&row.state) {
+            self.tell(|| format!("phone {i} discards {}, which the city recorded", row.id));
+            self.with(i, |replica, _| replica.close_correction(&row.id));
+            return;
+        }
         self.tell(|| format!("phone {i} sends {} again", row.id));
         self.with(i, |replica, around| {
             replica.resend(&row.id, intent, around.now)
@@ -299,34 +312,22 @@ impl World {
 
     async fn regrant(&mut self, who: u64, form: u64) {
         let i = self.phone(who);
-        let device = self.device(i);
-        let Ok(Some(mut record)) = self.store.device(&device).await else {
-            return;
+        let scopes = |granted: &mut GrantBody| {
+            granted.scopes = match (granted.role, form % 4) {
+                (Role::Supervisor, _) => return false,
+                (Role::BlockCaptain, 0) => vec![Scope::Block(1)],
+                (Role::BlockCaptain, 1) => vec![Scope::Block(2)],
+                (Role::BlockCaptain, _) => vec![Scope::Block(1), Scope::Block(2)],
+                (Role::Operator, 0) => vec![Scope::City],
+                (Role::Operator, _) => vec![Scope::Sector(1)],
+                (_, 0) => vec![Scope::Agency(1)],
+                (_, 1) => vec![Scope::Agency(2)],
+                (_, 2) => vec![Scope::Agency(1), Scope::Agency(2)],
+                _ => vec![Scope::Crew(1)],
+            };
+            true
         };
-        let Some(relay) = self.relay.clone() else {
-            return;
-        };
-        let root = relay.keys().root();
-        let Ok(mut granted) = record.grant.open(&root.public()) else {
-            return;
-        };
-        granted.scopes = match (granted.role, form % 4) {
-            (Role::Supervisor, _) => return,
-            (Role::BlockCaptain, 0) => vec![Scope::Block(1)],
-            (Role::BlockCaptain, 1) => vec![Scope::Block(2)],
-            (Role::BlockCaptain, _) => vec![Scope::Block(1), Scope::Block(2)],
-            (Role::Operator, 0) => vec![Scope::City],
-            (Role::Operator, _) => vec![Scope::Sector(1)],
-            (_, 0) => vec![Scope::Agency(1)],
-            (_, 1) => vec![Scope::Agency(2)],
-            (_, 2) => vec![Scope::Agency(1), Scope::Agency(2)],
-            _ => vec![Scope::Crew(1)],
-        };
-        self.tell(|| format!("phone {i} is granted {:?}", granted.scopes));
-        record.grant = SignedGrant::sign(&granted, root);
-        record.grant_id = record.grant.id();
-        // Not kept when the disk is full or the relay dies of it: the old grant stands.
-        let _ = self.store.put_device(&record).await;
+        self.grant_otherwise(i, scopes).await;
     }
 
     async fn revoke(&mut self, who: u64) {
@@ -448,5 +449,8 @@ fn agency_of(id: u64) -> CatalogRef {
 
 /// Whether an intent waits for its person or for a reviewer.
 pub(super) fn waits_for_somebody(state: &IntentState) -> bool {
-    matches!(state, IntentState::ToCorrect { .. } | IntentState::Held)
+    matches!(
+        state,
+        IntentState::ToCorrect { .. } | IntentState::Held { .. }
+    )
 }

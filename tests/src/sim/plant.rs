@@ -29,11 +29,13 @@ pub enum Bug {
     SkipsAFolio,
     /// A retried act of an operator is done twice.
     ActsTwice,
+    /// What is held does not stay on the list of what is held.
+    ForgetsWhatItHolds,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DropsAnAcknowledged,
         Self::SkipsAStepOfThePosition,
         Self::LeavesOutALeave,
@@ -45,6 +47,7 @@ impl Bug {
         Self::ForgetsWhatItSaved,
         Self::SkipsAFolio,
         Self::ActsTwice,
+        Self::ForgetsWhatItHolds,
     ];
 
     /// The checker that is there for it.
@@ -59,6 +62,7 @@ impl Bug {
             Self::ForgetsWhatItSaved => Checker::Saved,
             Self::SkipsAFolio => Checker::Folios,
             Self::ActsTwice => Checker::Once,
+            Self::ForgetsWhatItHolds => Checker::Held,
         }
     }
 }

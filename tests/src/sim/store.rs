@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::PartKind;
@@ -19,10 +19,10 @@ use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
-    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, EpochRow,
-    Fate, Head, Invite, ListFilter, Listed, LogRow, Move, Period, RecoveryCounts, RelayStore,
-    Result, SessionRow, StatusFilter, StorageError, Stretch, SweepFrom, Swept, UserRow,
-    WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, Decision, DeviceRecord, DocState,
+    EpochRow, Fate, Head, HeldCounts, HeldGroup, Invite, ListFilter, Listed, LogRow, Move, Period,
+    RecoveryCounts, RelayStore, Result, SessionRow, StatusFilter, StorageError, Stretch, SweepFrom,
+    Swept, UserRow, WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
@@ -92,6 +92,9 @@ pub struct City {
     pub(super) answers: BTreeMap<DeviceId, BTreeMap<u64, EnvelopeAnswer>>,
     pub(super) numbers: BTreeMap<DeviceId, u64>,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<(Place, usize)>>,
+    /// What is held, by number; the envelopes are left out.
+    pub held: BTreeMap<u64, HeldGroup>,
+    pub(super) last_held: u64,
     pub(super) parts: Vec<StoredPart>,
     /// Where each device said that it stood, and when.
     pub(super) places: BTreeMap<DeviceId, (Seq, i64)>,
@@ -134,6 +137,8 @@ impl City {
             answers: BTreeMap::new(),
             numbers: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_held: 0,
             parts: Vec::new(),
             places: BTreeMap::new(),
             floor: 0,
@@ -145,6 +150,12 @@ impl City {
             settings: settings.into(),
             recovery: Recovery::default(),
         }
+    }
+
+    /// The number of a user.
+    pub fn user_named(&self, name: &str) -> Option<UserId> {
+        let mut users = self.users.values();
+        users.find(|user| user.name == name).map(|user| user.id)
     }
 
     fn answered(&self, place: &Place) -> Option<(Hash, Vec<Answer>)> {
@@ -164,6 +175,18 @@ impl City {
             found.insert((stored.order, *group), waits);
         }
         found.into_values().collect()
+    }
+
+    /// What is held, with the envelopes.
+    fn held_after(&self, after: u64) -> impl Iterator<Item = HeldGroup> {
+        let groups = self.held.range(after + 1..);
+        groups.map(|(_, held)| {
+            let place = (held.device, held.incarnation, held.n);
+            HeldGroup {
+                envelope: self.envelopes[&place].bytes.clone(),
+                ..held.clone()
+            }
+        })
     }
 
     fn log_after(&self, scopes: &[Scope], after: Seq, limit: usize) -> (Vec<LogRow>, Seq) {
@@ -390,6 +413,7 @@ fn forgotten(city: &mut City, before: City, committed: Committed) -> Committed {
     city.envelopes = after.envelopes;
     city.answers = after.answers;
     city.numbers = after.numbers;
+    (city.held, city.last_held) = (after.held, after.last_held);
     Committed {
         answers: committed.answers,
         ..Committed::default()
@@ -421,6 +445,9 @@ impl RelayStore for MemoryStore {
         let mut committed = self.write(|city| {
             let before = (bug == Some(Bug::DropsAnAcknowledged) && turn.is_multiple_of(7))
                 .then(|| city.clone());
+            if bug == Some(Bug::ForgetsWhatItHolds) {
+                city.held.clear();
+            }
             if bug == Some(Bug::SkipsAFolio) && turn.is_multiple_of(7) {
                 city.next_folio += 1;
             }
@@ -518,6 +545,59 @@ impl RelayStore for MemoryStore {
             let groups = city.waiting.values().flatten();
             let mine: BTreeSet<_> = groups.filter(|(place, _)| place.0 == *device).collect();
             mine.len()
+        })
+    }
+
+    async fn envelope_parts(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Vec<Bytes>> {
+        self.read(|city| {
+            let parts = city.parts.iter();
+            let of = parts.filter(|part| part.place == (*device, incarnation, n));
+            of.map(|part| part.bytes.clone()).collect()
+        })
+    }
+
+    async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>> {
+        self.read(|city| city.held_after(after).take(limit).collect())
+    }
+
+    async fn decided(&self, limit: usize) -> Result<Vec<HeldGroup>> {
+        self.read(|city| {
+            let decided = city.held_after(0).filter(|held| held.decision.is_some());
+            decided.take(limit).collect()
+        })
+    }
+
+    async fn held_counts(&self) -> Result<HeldCounts> {
+        self.read(|city| {
+            let all = city.held.values();
+            let quarantined = all.filter(|held| held.reason == HeldReason::Quarantined);
+            let quarantined = quarantined.count() as u64;
+            HeldCounts {
+                by_grant: city.held.len() as u64 - quarantined,
+                quarantined,
+            }
+        })
+    }
+
+    async fn decide(&self, id: u64, decision: Decision) -> Result<()> {
+        self.write(|city| {
+            let held = city.held.get_mut(&id).ok_or(StorageError::Missing)?;
+            (held.decision, held.problem) = (Some(decision), None);
+            Ok(())
+        })
+    }
+
+    async fn undecide(&self, id: u64, problem: &str) -> Result<()> {
+        self.write(|city| {
+            if let Some(held) = city.held.get_mut(&id) {
+                (held.decision, held.problem) = (None, Some(problem.to_owned()));
+            }
+            Ok(())
         })
     }
 

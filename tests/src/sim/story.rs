@@ -154,6 +154,48 @@ pub enum Step {
         /// Phone.
         who: u64,
     },
+    /// See [`Knobs::expire`].
+    Expire {
+        /// Phone.
+        who: u64,
+    },
+    /// See [`Knobs::renew`].
+    Renew {
+        /// Phone.
+        who: u64,
+    },
+    /// See [`Knobs::role`].
+    Role {
+        /// Phone.
+        who: u64,
+        /// Which role.
+        form: u64,
+    },
+    /// See [`Knobs::decide`].
+    Decide {
+        /// Which of what is held.
+        which: u64,
+        /// Dropped, not released.
+        drop: bool,
+    },
+    /// See [`Knobs::chain`].
+    Chain {
+        /// Phone.
+        who: u64,
+        /// What the petition is like.
+        form: u64,
+        /// Comments on it.
+        long: u64,
+    },
+    /// See [`Knobs::equivocate`].
+    Equivocate {
+        /// Phone that signs twice.
+        who: u64,
+        /// Petition.
+        which: u64,
+        /// Phone that is handed the other envelope.
+        to: u64,
+    },
     /// See [`Knobs::clock`].
     Clock {
         /// Phone.
@@ -213,7 +255,7 @@ fn side(dice: &mut Dice) -> Side {
 }
 
 /// What can happen, each with its weight.
-fn choices(knobs: &Knobs) -> [(u32, Maker); 25] {
+fn choices(knobs: &Knobs) -> [(u32, Maker); 31] {
     [
         (knobs.capture, |_, d| Step::Capture {
             who: d.next(),
@@ -285,6 +327,26 @@ fn choices(knobs: &Knobs) -> [(u32, Maker); 25] {
             form: d.next(),
         }),
         (knobs.revoke, |_, d| Step::Revoke { who: d.next() }),
+        (knobs.expire, |_, d| Step::Expire { who: d.next() }),
+        (knobs.renew, |_, d| Step::Renew { who: d.next() }),
+        (knobs.role, |_, d| Step::Role {
+            who: d.next(),
+            form: d.next(),
+        }),
+        (knobs.decide, |_, d| Step::Decide {
+            which: d.next(),
+            drop: d.chance(250),
+        }),
+        (knobs.chain, |_, d| Step::Chain {
+            who: d.next(),
+            form: d.next(),
+            long: 4 + d.below(20),
+        }),
+        (knobs.equivocate, |_, d| Step::Equivocate {
+            who: d.next(),
+            which: d.next(),
+            to: d.next(),
+        }),
         (knobs.clock, |_, d| Step::Clock {
             who: d.next(),
             by: d.below(2 * YEARS) as i64 - YEARS as i64,
@@ -330,6 +392,12 @@ impl Step {
             Self::Clone { .. } => "clone",
             Self::Regrant { .. } => "regrant",
             Self::Revoke { .. } => "revoke",
+            Self::Expire { .. } => "expire",
+            Self::Renew { .. } => "renew",
+            Self::Role { .. } => "role",
+            Self::Decide { .. } => "decide",
+            Self::Chain { .. } => "chain",
+            Self::Equivocate { .. } => "equivocate",
             Self::Clock { .. } => "clock",
             Self::Partition { .. } => "partition",
             Self::Stall { .. } => "stall",

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use manzana_engine::codec;
@@ -141,6 +142,8 @@ pub(super) struct World {
     pub(super) entropy: Dice,
     lives: u64,
     bug: Option<Bug>,
+    /// The gate's worker survives what killed it before.
+    pub(super) gate_mended: Arc<AtomicBool>,
     /// What was told as saved, in order.
     pub(super) said: Vec<Said>,
     /// Every text anybody ever typed, with its user: also what was never told as saved.
@@ -198,6 +201,7 @@ impl World {
             entropy,
             lives: 0,
             bug,
+            gate_mended: Arc::default(),
             said: Vec::new(),
             typed: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
@@ -416,7 +420,10 @@ impl World {
         self.lives += 1;
         let dice = Dice::new(self.lives ^ self.entropy.next(), 3);
         let parts = RelayParts {
-            gate: Arc::new(InlineGate { bug: self.bug }),
+            gate: Arc::new(InlineGate {
+                bug: self.bug,
+                mended: Arc::clone(&self.gate_mended),
+            }),
             entropy: Arc::new(RelayDice::new(dice)),
             keys: CityKeys::of_seeds(self.keys),
             face,
@@ -662,6 +669,10 @@ impl World {
         (self.knobs.loss, self.knobs.duplication, self.knobs.reorder) = (0, 0, 0);
         self.knobs.delay_rounds = 0;
         self.down_until = 0;
+        if self.store.plan(|faults| faults.is_dead()) {
+            // It died in the story's very last round: it does not wake up with what it had in memory.
+            self.kill_relay();
+        }
         if self.relay.is_some() {
             self.store.plan(|faults| faults.revive());
         } else {
@@ -681,6 +692,7 @@ impl World {
             // Nothing that waits longer each time waits longer than this.
             self.clock.advance(PAUSE_MS);
             self.retry_desk().await;
+            self.clear_up().await;
             for i in 0..self.phones.len() {
                 self.hang_up(i);
                 self.connect(i).await;

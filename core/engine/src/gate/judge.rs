@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 
 use super::caps;
 use super::chunk::{self, DecodedChange};
+use super::takeover::{TakeOverJob, take_over};
 use crate::codec;
 use crate::document::{CatalogItem, Document, DocumentError, PetitionView, field};
 use crate::fold::EventKind;
@@ -36,6 +37,9 @@ pub enum Request {
     /// Make the administration's change of a catalog.
     #[n(3)]
     Catalog(#[n(0)] CatalogJob),
+    /// Make the city's own change of what a device did.
+    #[n(4)]
+    TakeOver(#[n(0)] TakeOverJob),
 }
 
 /// What a worker answers.
@@ -45,7 +49,7 @@ pub enum Reply {
     /// To `Judge`.
     #[n(0)]
     Judged(#[n(0)] Judged),
-    /// To `Author` and `Catalog`: the changes, each on top of the one before; none when there is nothing
+    /// To `Author`, `Catalog` and `TakeOver`: the changes, each on top of the one before; none when there is nothing
     /// to do.
     #[n(1)]
     Authored(#[n(0)] Vec<ByteVec>),
@@ -292,6 +296,10 @@ pub fn serve(request: &[u8]) -> Vec<u8> {
         },
         Ok(Request::Catalog(job)) => match author_catalog(&job) {
             Ok(change) => Reply::Authored(change.into_iter().map(ByteVec::from).collect()),
+            Err(error) => Reply::Failed(error.to_string()),
+        },
+        Ok(Request::TakeOver(job)) => match take_over(&job) {
+            Ok(changes) => Reply::Authored(changes.into_iter().map(ByteVec::from).collect()),
             Err(error) => Reply::Failed(error.to_string()),
         },
         Ok(Request::Read(job)) => match detail(&job) {

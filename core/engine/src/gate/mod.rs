@@ -14,4 +14,5 @@ pub mod fit;
 pub mod judge;
 mod ops;
 mod reader;
+pub mod takeover;
 pub mod whole;

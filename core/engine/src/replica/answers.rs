@@ -1,12 +1,15 @@
 //! What the relay's answers mean for documents and intents.
 
-use super::layers::{self, Applied};
+use super::layers::{self, Applied, contents_of};
 use super::staged::{Staged, key_of};
 use super::sync::ProtocolError;
-use super::{Change, EnvelopeRow, IntentState, Replica, ReplicaError, ReplicaResult};
+use super::{Change, EnvelopeRow, IntentRow, IntentState, Replica, ReplicaError, ReplicaResult};
 use super::{ReplicaStore, Write, is_clash};
 use crate::answer::{Answer, EnvelopeAnswer, SignedReceipt};
+use crate::codec;
 use crate::ids::{DeviceId, DocId, Hash, Seq};
+use crate::intent::Intent;
+use crate::policy::Rule;
 use crate::wire::Up;
 
 use super::carry::TWIN;
@@ -66,12 +69,20 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let Some(row) = self.envelope((*device, answer.incarnation, answer.n))? else {
             return Ok(());
         };
-        // A receipt is for these bytes and no others; an answer repeated changes nothing.
-        if row.hash != answer.hash || row.answers.is_some() {
+        // A receipt is for these bytes and no others. What was said for good stays and an answer repeated
+        // changes nothing; of what is held, people decide later.
+        let told = row.answers.as_deref();
+        let is_news =
+            |(group, given): &(usize, &Answer)| match told.and_then(|told| told.get(*group)) {
+                Some(told) => !told.is_final() && given.is_final(),
+                None => true,
+            };
+        let news: Vec<_> = answer.groups.iter().enumerate().filter(is_news).collect();
+        if row.hash != answer.hash || news.is_empty() {
             return Ok(());
         }
         let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
-        for (group, given) in answer.groups.iter().enumerate() {
+        for (group, given) in news.iter().copied() {
             match given {
                 Answer::Accepted { seq, folio } => {
                     let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
@@ -86,10 +97,17 @@ impl<S: ReplicaStore> Staged<'_, S> {
         }
         let waits = |given: &Answer| matches!(given, Answer::Waiting { .. });
         if !answer.groups.iter().any(waits) {
-            self.note_answers(row.clone(), answer.groups.clone());
+            let mut groups = row.answers.clone().unwrap_or(answer.groups.clone());
+            for (group, given) in news.iter().copied() {
+                groups
+                    .get_mut(group)
+                    .into_iter()
+                    .for_each(|told| given.clone_into(told));
+            }
+            self.note_answers(row.clone(), groups);
         }
         row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
-        for (group, given) in answer.groups.iter().enumerate() {
+        for (group, given) in news {
             self.follow_up(&row, group, given, now)?;
         }
         Ok(())
@@ -159,7 +177,13 @@ impl<S: ReplicaStore> Staged<'_, S> {
         match answer {
             Answer::Accepted { seq, .. } => intent.state = IntentState::Accepted { seq: *seq },
             Answer::Refused { rule, .. } if is_clash(*rule) => {
-                return self.replay(intent, row, true, now);
+                return self.replay(intent, contents_of(row), true, now);
+            }
+            Answer::Refused {
+                rule: Rule::ForeignRecord,
+                ..
+            } if self.has_another_role(&intent) => {
+                return self.replay(intent, contents_of(row), false, now);
             }
             Answer::Refused { rule, field } => {
                 intent.state = IntentState::ToCorrect {
@@ -168,15 +192,29 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 };
                 self.meta.next_actor();
             }
-            Answer::Orphaned { by } => return self.replay(intent, row, *by == TWIN, now),
+            Answer::Orphaned { by } => {
+                return self.replay(intent, contents_of(row), *by == TWIN, now);
+            }
             Answer::Held { .. } => {
-                intent.state = IntentState::Held;
+                let (_, incarnation, n) = key_of(row);
+                intent.state = IntentState::Held {
+                    incarnation,
+                    n,
+                    group: number(group),
+                };
                 self.meta.next_actor();
             }
             Answer::Waiting { .. } => return Ok(()),
         }
         self.put_intent(intent);
         Ok(())
+    }
+
+    /// Whether its author's role has changed since: it is done again in the new one.
+    fn has_another_role(&self, row: &IntentRow) -> bool {
+        let role = codec::decode::<Intent>(&row.intent).ok();
+        let role = role.and_then(|intent| intent.role());
+        role.is_some_and(|role| role != self.meta.granted.role)
     }
 
     /// The intent behind a group: the key of its records, or the one whose state names the envelope.
@@ -186,21 +224,20 @@ impl<S: ReplicaStore> Staged<'_, S> {
         group: usize,
     ) -> ReplicaResult<Option<crate::ids::RecordId>, S> {
         let (_, incarnation, n) = key_of(row);
-        let group = u32::try_from(group).unwrap_or(u32::MAX);
-        let here = IntentState::Pending {
-            incarnation,
-            n,
-            group,
-        };
+        let here = Some((incarnation, n, number(group)));
         for doc in &row.docs {
             let rows = self
                 .store()
                 .open_intents_of(doc)
                 .map_err(ReplicaError::Store)?;
-            if let Some(found) = rows.iter().find(|intent| intent.state == here) {
+            if let Some(found) = rows.iter().find(|intent| intent.state.open_group() == here) {
                 return Ok(Some(found.id));
             }
         }
         Ok(None)
     }
+}
+
+fn number(group: usize) -> u32 {
+    u32::try_from(group).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
 //! Authoring: an intent becomes changes, one envelope, and one atomic commit.
 
-use super::layers::{contents_of, open_accepted};
+use super::layers::{contents_of, open_accepted, renew};
 use super::staged::{Finished, Staged};
 use super::{Change, DocRow, EnvelopeRow, IntentRow, IntentState, Meta, Replica, ReplicaError};
 use super::{ReplicaResult, ReplicaStore};
@@ -136,7 +136,7 @@ impl<S: ReplicaStore> Replica<S> {
         let mut staged = self.stage()?;
         let row = staged.intent(id)?;
         let row = row.filter(|row| matches!(row.state, IntentState::ToCorrect { .. }));
-        row.ok_or(ReplicaError::UnknownDocument)?;
+        let row = row.ok_or(ReplicaError::UnknownDocument)?;
         let mut contents = Vec::new();
         if let Intent::Capture { sealed_in, .. } = &mut corrected
             && let Some((incarnation, n)) = sealed_in.take()
@@ -145,8 +145,10 @@ impl<S: ReplicaStore> Replica<S> {
             let envelope = staged.envelope((device, incarnation, n))?;
             contents = envelope.as_ref().map(contents_of).unwrap_or_default();
         }
-        staged.meta.actor = staged.meta.actor.wrapping_add(1);
+        renew(&mut corrected, &staged.meta);
+        staged.meta.next_actor();
         let docs = staged.write(*id, &corrected, contents, now)?;
+        staged.follow_capture(&corrected, &row.docs, &docs, now)?;
         staged.changed(Change::ToCorrect);
         let finished = staged.finish();
         self.keep(finished, *id, docs)

@@ -254,6 +254,14 @@ fn to_correct() -> IntentState {
     }
 }
 
+fn in_review() -> IntentState {
+    IntentState::Held {
+        incarnation: 1,
+        n: 5,
+        group: 0,
+    }
+}
+
 fn put_doc(row: DocRow) -> Write {
     Write::Doc(Box::new(row))
 }
@@ -558,10 +566,11 @@ pub fn open_intents_are_found_by_document<F: Fixture>(fixture: &mut F) {
     assert_eq!(open(fixture, 1), [5, 4]);
     commit(
         fixture,
-        [Write::Intent(intent_row(5, IntentState::Held, &[1, 2]))],
+        [Write::Intent(intent_row(5, in_review(), &[1, 2]))],
     );
     assert_eq!(open(fixture, 1), [5, 4]);
     assert_eq!(open(fixture, 2), [5, 6]);
+    assert_eq!(numbers(ok(fixture.store().held())), [5]);
     for (no, state) in [
         (5, IntentState::Accepted { seq: 3 }),
         (6, to_correct()),
@@ -572,6 +581,7 @@ pub fn open_intents_are_found_by_document<F: Fixture>(fixture: &mut F) {
     assert_eq!(open(fixture, 1), []);
     assert_eq!(open(fixture, 2), []);
     assert_eq!(open(fixture, 3), []);
+    assert_eq!(ok(fixture.store().held()), []);
 }
 
 /// Empty before and after.

@@ -298,7 +298,8 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 row.shown = Some(shown.save());
             }
             None if row.accepted.is_none() => {
-                // Nothing is left of it: its capture was refused and waits to be corrected.
+                // Nothing is left of it: its capture was refused, or is held.
+                self.meta.note_gone(row.doc, row.summary.capture);
                 self.drop_doc(row.doc);
                 return Ok(());
             }
@@ -360,12 +361,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
     pub(super) fn replay(
         &mut self,
         mut row: IntentRow,
-        from: &EnvelopeRow,
+        contents: Vec<(PartKind, Vec<u8>)>,
         twin: bool,
         now: i64,
     ) -> ReplicaResult<(), S> {
         let mut intent: Intent = codec::decode(&row.intent).map_err(|_| ReplicaError::Damaged)?;
-        redirect(&mut intent, &self.meta);
+        renew(&mut intent, &self.meta);
         self.meta.next_actor();
         // A capture keeps its id: its provisional folio was told, and its sealed data are bound to it.
         let fresh = twin && !matches!(intent, Intent::Capture { .. });
@@ -374,13 +375,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         } else {
             row.id
         };
-        match self.write(id, &intent, contents_of(from), now) {
+        match self.write(id, &intent, contents, now) {
             Ok(docs) => {
-                if let (Intent::Capture { .. }, Some(old), Some(new)) =
-                    (&intent, row.docs.first(), docs.first())
-                {
-                    self.meta.note_moved(*old, *new);
-                }
+                self.follow_capture(&intent, &row.docs, &docs, now)?;
                 if fresh {
                     row.state = IntentState::Closed;
                     self.put_intent(row);
@@ -410,6 +407,32 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 self.put_intent(row);
             }
             Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// A capture that is done again makes another petition: what waits because the old one is not known
+    /// is done on the new one.
+    pub(super) fn follow_capture(
+        &mut self,
+        intent: &Intent,
+        old: &[DocId],
+        new: &[DocId],
+        now: i64,
+    ) -> ReplicaResult<(), S> {
+        let (Intent::Capture { .. }, Some(old), Some(new)) = (intent, old.first(), new.first())
+        else {
+            return Ok(());
+        };
+        self.meta.note_moved(*old, *new);
+        for row in self.to_correct()? {
+            let unknown = IntentState::ToCorrect {
+                rule: Rule::UnknownDocument,
+                field: None,
+            };
+            if row.state == unknown && row.docs.contains(old) {
+                self.replay(row, Vec::new(), false, now)?;
+            }
         }
         Ok(())
     }
@@ -499,12 +522,18 @@ pub(super) fn contents_of(row: &EnvelopeRow) -> Vec<(PartKind, Vec<u8>)> {
         .collect()
 }
 
-/// A replayed capture makes another document: what was done on the old one is done on the new one.
-fn redirect(intent: &mut Intent, meta: &Meta) {
+/// An intent as it is done again: on the petition that stands for the one it was about, since a capture
+/// that is replayed makes another document; and in the role that its author has now.
+pub(super) fn renew(intent: &mut Intent, meta: &Meta) {
     let follow = |doc: &mut DocId| *doc = meta.now_at(*doc);
     match intent {
-        Intent::Capture { .. } => {}
-        Intent::Add { docs, .. } => docs.iter_mut().for_each(follow),
+        Intent::Capture { by, .. } => by.role = meta.granted.role,
+        Intent::Add { docs, records } => {
+            docs.iter_mut().for_each(follow);
+            for draft in records {
+                draft.set_role(meta.granted.role);
+            }
+        }
         Intent::Correct { doc, .. } => follow(doc),
     }
 }

@@ -232,10 +232,15 @@ impl ReplicaStore for MemoryReplica {
         }))
     }
 
+    fn held(&self) -> Result<Vec<IntentRow>, MemoryError> {
+        Ok(placed(&self.intents, |row| {
+            matches!(row.state, IntentState::Held { .. })
+        }))
+    }
+
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, MemoryError> {
         Ok(placed(&self.intents, |row| {
-            matches!(row.state, IntentState::Pending { .. } | IntentState::Held)
-                && row.docs.contains(doc)
+            row.state.open_group().is_some() && row.docs.contains(doc)
         }))
     }
 

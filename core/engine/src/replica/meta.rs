@@ -107,12 +107,17 @@ pub struct Meta {
     /// The last digest of each scope that was the relay's too: what it proves goes back if the city loses it.
     #[cbor(n(30), default)]
     pub(super) vouched: Vec<(Scope, SignedDigest)>,
+    /// Petitions of which nothing is left here since their capture was not accepted, with its record:
+    /// done again it makes another petition, and what waits for the old one is done on that.
+    #[cbor(n(40), default)]
+    pub(super) gone: Vec<(DocId, RecordId)>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
 const BROKEN: usize = 256;
 
-/// Most pairs kept in `moved`: captures are done again after a clone or a restore, never by routine.
+/// Most pairs kept in `moved` and in `gone`: captures are done again after a refusal, a clone or a
+/// restore, never by routine.
 const MOVED: usize = 64;
 
 impl core::fmt::Debug for Meta {
@@ -183,6 +188,7 @@ impl Meta {
             broken: Vec::new(),
             recovering: false,
             vouched: Vec::new(),
+            gone: Vec::new(),
         })
     }
 
@@ -252,8 +258,26 @@ impl Meta {
         self.broken.retain(|other| other != doc);
     }
 
+    /// Notes a petition of which nothing is left here: its capture was not accepted.
+    pub(super) fn note_gone(&mut self, doc: DocId, capture: RecordId) {
+        if self.gone.len() >= MOVED {
+            self.gone.remove(0);
+        }
+        self.gone.push((doc, capture));
+    }
+
+    /// A petition is in the city's log; was it here before, under another capture's id?
+    pub(super) fn came(&mut self, doc: DocId, capture: &RecordId) {
+        let mut gone = self.gone.iter();
+        let old = gone.find(|(old, of)| of == capture && *old != doc);
+        if let Some((old, _)) = old.copied() {
+            self.note_moved(old, doc);
+        }
+    }
+
     /// Notes what a petition became when its capture was done again.
     pub(super) fn note_moved(&mut self, old: DocId, new: DocId) {
+        self.gone.retain(|(gone, _)| *gone != old);
         if self.moved.len() >= MOVED {
             self.moved.remove(0);
         }

@@ -71,6 +71,9 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
 
     pub(super) fn put_doc(&mut self, row: DocRow) {
         self.changed(Change::Doc(row.doc));
+        if row.accepted.is_some() {
+            self.meta.came(row.doc, &row.summary.capture);
+        }
         self.docs.insert(row.doc, Some(row));
     }
 
@@ -123,6 +126,17 @@ impl<'s, S: ReplicaStore> Staged<'s, S> {
             Some(row) => Ok(Some(row.clone())),
             None => self.store.intent(id).map_err(ReplicaError::Store),
         }
+    }
+
+    /// What waits in "Por corregir", oldest first.
+    pub(super) fn to_correct(&self) -> ReplicaResult<Vec<IntentRow>, S> {
+        let mut rows = self.store.to_correct().map_err(ReplicaError::Store)?;
+        rows.retain(|row| !self.intents.contains_key(&row.id));
+        rows.extend(self.intents.values().cloned());
+        rows.retain(|row| matches!(row.state, IntentState::ToCorrect { .. }));
+        // Records are numbered as people act.
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
     }
 
     pub(super) fn put_intent(&mut self, row: IntentRow) {

@@ -96,12 +96,41 @@ pub enum IntentState {
         #[n(1)]
         field: Option<String>,
     },
-    /// Kept by the relay for review.
+    /// Kept by the relay for review: what comes of it is told by a later answer to the same group.
     #[n(3)]
-    Held,
+    Held {
+        /// The envelope's incarnation.
+        #[cbor(n(0), default)]
+        incarnation: u32,
+        /// The envelope's place.
+        #[cbor(n(1), default)]
+        n: u64,
+        /// The group.
+        #[cbor(n(2), default)]
+        group: u32,
+    },
     /// Corrected and sent again as another intent, or discarded by the person.
     #[n(4)]
     Closed,
+}
+
+impl IntentState {
+    /// The group that more is to be said of: its envelope's incarnation and place, and its number there.
+    pub(super) fn open_group(&self) -> Option<(u32, u64, u32)> {
+        match self {
+            Self::Pending {
+                incarnation,
+                n,
+                group,
+            }
+            | Self::Held {
+                incarnation,
+                n,
+                group,
+            } => Some((*incarnation, *n, *group)),
+            _ => None,
+        }
+    }
 }
 
 /// What a person did, kept beside the documents.
@@ -198,6 +227,8 @@ pub trait ReplicaStore {
     fn intent(&self, id: &RecordId) -> Result<Option<IntentRow>, Self::Error>;
     /// Intents in state `ToCorrect`, oldest first: in the order in which they were first stored.
     fn to_correct(&self) -> Result<Vec<IntentRow>, Self::Error>;
+    /// Intents in state `Held`, likewise.
+    fn held(&self) -> Result<Vec<IntentRow>, Self::Error>;
     /// Intents of the documents' own history in state `Pending` or `Held`, by document, in the
     /// order in which they were first stored.
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, Self::Error>;

@@ -78,6 +78,8 @@ pub struct Relay {
     pub known: BTreeMap<DeviceId, Known>,
     /// Extra rule of a test: changes of these devices are refused with this rule.
     pub refuse: BTreeMap<DeviceId, Rule>,
+    /// Extra rule of a test: no petition is let in, for this rule.
+    pub refuse_new: Option<Rule>,
     digests: BTreeMap<Scope, SetHash>,
     chains: BTreeMap<Chain, Vec<Stored>>,
     answers: BTreeMap<DeviceId, Vec<EnvelopeAnswer>>,
@@ -106,6 +108,7 @@ impl Relay {
             docs: BTreeMap::new(),
             known: BTreeMap::new(),
             refuse: BTreeMap::new(),
+            refuse_new: None,
             digests: BTreeMap::new(),
             chains: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -299,6 +302,26 @@ impl Relay {
         }
     }
 
+    /// People decided what becomes of the held groups of a device: each is answered again.
+    pub fn decide(&mut self, device: DeviceId, answer: impl Fn(Hash) -> Answer) {
+        let chains: Vec<Chain> = self.chains.keys().copied().collect();
+        for chain in chains.into_iter().filter(|chain| chain.0 == device) {
+            for n in 1..=self.chain(chain.0, chain.1).0 {
+                let stored = self.stored(chain, n);
+                let mut decided = false;
+                for (entries, told) in stored.body.groups.iter().zip(&mut stored.answers) {
+                    if matches!(told, Answer::Held { .. }) {
+                        *told = answer(intake::peek(entries).unwrap()[0].hash);
+                        decided = true;
+                    }
+                }
+                if decided {
+                    self.tell(chain, n);
+                }
+            }
+        }
+    }
+
     fn tell(&mut self, chain: Chain, n: u64) {
         let number = self.numbers.entry(chain.0).or_default();
         *number += 1;
@@ -336,6 +359,11 @@ impl Relay {
         };
         if let Some(rule) = self.refuse.get(&chain.0) {
             return refused(*rule);
+        }
+        if let Some(rule) = self.refuse_new
+            && peeks.iter().any(|peek| peek.deps.is_empty())
+        {
+            return refused(rule);
         }
         for peek in &peeks {
             let bound = self.actors.get(&peek.actor);

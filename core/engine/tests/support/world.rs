@@ -168,8 +168,14 @@ impl World {
 
     /// A new grant with other scopes; the device learns of it at its next session.
     pub fn regrant(&mut self, i: usize, scopes: &[Scope]) {
+        let role = self.relay.known[&self.device(i)].granted.role;
+        self.regrant_as(i, role, scopes);
+    }
+
+    /// The same in another role.
+    pub fn regrant_as(&mut self, i: usize, role: Role, scopes: &[Scope]) {
         let mut body = self.relay.known[&self.device(i)].granted.clone();
-        body.scopes = scopes.to_vec();
+        (body.role, body.scopes) = (role, scopes.to_vec());
         self.relay.grant(body);
     }
 

@@ -15,7 +15,9 @@ use manzana_engine::answer::SignedReceipt;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
-use manzana_engine::replica::{Continuity, DocRow, EnvelopeRow, IntentRow, ReplicaStore, Write};
+use manzana_engine::replica::{
+    Continuity, DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write,
+};
 use rusqlite::{Connection, Transaction};
 
 use crate::documents::DocumentCounter;
@@ -155,6 +157,12 @@ impl ReplicaStore for SqliteReplica {
 
     fn to_correct(&self) -> Result<Vec<IntentRow>, StoreError> {
         queue::intents(&self.conn, queue::TO_CORRECT, [])
+    }
+
+    fn held(&self) -> Result<Vec<IntentRow>, StoreError> {
+        let mut open = queue::intents(&self.conn, queue::ALL_OPEN_INTENTS, [])?;
+        open.retain(|row| matches!(row.state, IntentState::Held { .. }));
+        Ok(open)
     }
 
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, StoreError> {

@@ -51,6 +51,9 @@ pub(super) const CLOSE_ENVELOPE: &str = "DELETE FROM envelope_docs WHERE doc = ?
 pub(super) const INTENT: &str = "SELECT id, intent, state, docs FROM intents WHERE id = ?1";
 pub(super) const TO_CORRECT: &str = "SELECT id, intent, state, docs FROM intents
      WHERE to_correct = 1 AND place > 0 ORDER BY place";
+// What is pending or held is listed by its documents, and it is little.
+pub(super) const ALL_OPEN_INTENTS: &str = "SELECT id, intent, state, docs FROM intents
+     WHERE place IN (SELECT place FROM intent_docs) ORDER BY place";
 pub(super) const OPEN_INTENTS: &str = "SELECT i.id, i.intent, i.state, i.docs
      FROM intent_docs o JOIN intents i ON i.place = o.place WHERE o.doc = ?1 ORDER BY o.place";
 pub(super) const INTENT_DOCS: &str = "SELECT place, docs FROM intents WHERE id = ?1";
@@ -186,7 +189,7 @@ pub(super) fn put_intent(tx: &Transaction<'_>, row: &IntentRow) -> Result<(), St
         |row| row.get(0),
     )?;
     match row.state {
-        IntentState::Pending { .. } | IntentState::Held => {
+        IntentState::Pending { .. } | IntentState::Held { .. } => {
             enlist(tx, OPEN_INTENT, &row.docs, place)
         }
         _ => Ok(()),

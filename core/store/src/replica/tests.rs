@@ -323,7 +323,11 @@ fn state() -> impl Strategy<Value = IntentState> {
     prop_oneof![
         Just(pending),
         Just(to_correct),
-        Just(IntentState::Held),
+        Just(IntentState::Held {
+            incarnation: 1,
+            n: 5,
+            group: 0,
+        }),
         Just(IntentState::Accepted { seq: 1 }),
         Just(IntentState::Closed),
     ]

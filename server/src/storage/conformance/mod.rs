@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
 pub mod answers;
+pub mod held;
 pub mod intake;
 pub mod lists;
 pub mod model;
@@ -68,6 +69,7 @@ macro_rules! relay_store_conformance {
             answers: answers_stay_until_they_are_seen,
             answers: fates_tell_accepted_from_dead,
             answers: groups_wait_and_resume,
+            held: held_groups_are_listed_until_they_are_decided,
             lists: catalogs_changes_and_times,
             lists: an_agencys_petitions_are_counted_by_group_and_period,
             retention: members_are_the_documents_of_a_scope_in_their_versions,

@@ -15,11 +15,11 @@ use super::convert::{
     Misuse, cbor, count, id, int, move_code, part_code, scope_key, to_cbor, uint,
 };
 use super::memory::Memory;
-use super::people;
 use super::read::chain;
 use super::recovery;
 use super::search::FolioFormat;
 use super::working::WorkingDocs;
+use super::{held, people};
 
 /// Writes a batch inside the caller's transaction.
 pub(super) fn commit(
@@ -241,6 +241,11 @@ impl<'a> Intake<'a> {
             (None, Some(earlier)) => return Ok(earlier),
             (None, None) => return Err(Misuse("a group without an answer").into()),
             (Some(_), Some(Answer::Waiting { .. })) => self.end_waiting(envelope, index)?,
+            (Some(GroupCommit::NotAccepted { answer, .. }), Some(Answer::Held { .. }))
+                if answer.is_final() =>
+            {
+                held::let_go(self.conn, envelope, index)?;
+            }
             (Some(_), Some(_)) => return Err(Misuse("a group that did not wait").into()),
             (Some(_), None) => {}
         }
@@ -256,7 +261,10 @@ impl<'a> Intake<'a> {
                 detail,
             }) => {
                 self.turn_away(envelope, index, answer, changes)?;
-                self.quarantine(envelope, index, detail.as_deref())?;
+                if let Answer::Held { reason } = answer {
+                    let detail = detail.as_deref();
+                    held::hold(self.conn, envelope, index, self.time, *reason, detail)?;
+                }
                 Ok(answer.clone())
             }
             None => Err(Misuse("a group without an answer").into()),
@@ -475,29 +483,6 @@ impl<'a> Intake<'a> {
 
     fn dead_fates(&self, changes: &[Hash]) -> Result<()> {
         bury(self.conn, changes)
-    }
-
-    fn quarantine(
-        &self,
-        envelope: &EnvelopeCommit,
-        index: usize,
-        detail: Option<&str>,
-    ) -> Result<()> {
-        let Some(detail) = detail else { return Ok(()) };
-        self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO quarantine (device, incarnation, n, grp, time, detail)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                envelope.device.as_bytes(),
-                envelope.incarnation,
-                int(envelope.n),
-                count(index),
-                self.time,
-                detail,
-            ])?;
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `threads`: the writer's thread and the readers' connections. A batch is one transaction.
 //! - `schema`: the tables. `convert`: SQLite's values and errors as ours.
+//! - `held`: groups that wait for somebody to decide.
 //! - `retention`: where devices stand, and the sweep of what none of them needs.
 //! - `commit` and `working`: `commit_batch`; `memory`: what the writer remembers (`digests`, `words`).
 //! - [`backup`]: a copy made while the relay runs, and the epoch that begins when it is put back.
@@ -17,6 +18,7 @@ pub mod check;
 mod commit;
 mod convert;
 mod digests;
+mod held;
 mod list;
 mod memory;
 mod people;
@@ -50,9 +52,10 @@ use self::convert::int;
 use self::search::FolioFormat;
 use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
-    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, EpochRow,
-    Fate, Head, IntakeAsk, IntakeFacts, Invite, ListFilter, Listed, LogRow, Period, RecoveryCounts,
-    RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, Decision, DeviceRecord, DocState,
+    EpochRow, Fate, Head, HeldCounts, HeldGroup, IntakeAsk, IntakeFacts, Invite, ListFilter,
+    Listed, LogRow, Period, RecoveryCounts, RelayStore, Result, SessionRow, StorageError, Stretch,
+    SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -219,6 +222,47 @@ impl RelayStore for SqliteStore {
         let device = *device;
         self.readers
             .read(move |r| read::waiting_count(&r.conn, &device))
+            .await
+    }
+
+    async fn envelope_parts(
+        &self,
+        device: &DeviceId,
+        incarnation: u32,
+        n: u64,
+    ) -> Result<Vec<Bytes>> {
+        let device = *device;
+        self.readers
+            .read(move |r| held::parts(&r.conn, &device, incarnation, n))
+            .await
+    }
+
+    async fn held(&self, after: u64, limit: usize) -> Result<Vec<HeldGroup>> {
+        self.readers
+            .read(move |r| held::held(&r.conn, after, limit))
+            .await
+    }
+
+    async fn decided(&self, limit: usize) -> Result<Vec<HeldGroup>> {
+        self.readers
+            .read(move |r| held::decided(&r.conn, limit))
+            .await
+    }
+
+    async fn held_counts(&self) -> Result<HeldCounts> {
+        self.readers.read(|r| held::counts(&r.conn)).await
+    }
+
+    async fn decide(&self, id: u64, decision: Decision) -> Result<()> {
+        self.writer
+            .write(move |tx, _, _| held::decide(tx, id, decision))
+            .await
+    }
+
+    async fn undecide(&self, id: u64, problem: &str) -> Result<()> {
+        let problem = problem.to_owned();
+        self.writer
+            .write(move |tx, _, _| held::undecide(tx, id, &problem))
             .await
     }
 

@@ -8,7 +8,7 @@ const APPLICATION_ID: i32 = 0x4D7A_526C;
 /// Schema of the relay's database. Migrations are only ever added.
 pub(super) const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &[FIRST, RECOVERY],
+    migrations: &[FIRST, HELD, RECOVERY],
 };
 
 // A document's creation place is its row number: immutable, dense, in the order of fills and lists.
@@ -187,6 +187,27 @@ CREATE TABLE act_keys (
     record BLOB NOT NULL,
     PRIMARY KEY (user, key)
 ) STRICT, WITHOUT ROWID;
+";
+
+// What was in quarantine, and what is held since its grant had been revoked or had expired.
+const HELD: &str = "
+CREATE TABLE held (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- commands name it: never used again
+    device BLOB NOT NULL,
+    incarnation INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    grp INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    reason BLOB NOT NULL,
+    detail TEXT,
+    decision INTEGER, -- 0 release, 1 drop
+    problem TEXT,
+    UNIQUE (device, incarnation, n, grp)
+) STRICT;
+CREATE INDEX held_decided ON held (id) WHERE decision IS NOT NULL;
+INSERT INTO held (device, incarnation, n, grp, since, reason, detail)
+    SELECT device, incarnation, n, grp, time, x'02', detail FROM quarantine;
+DROP TABLE quarantine;
 ";
 
 // A city that was put back from a backup.

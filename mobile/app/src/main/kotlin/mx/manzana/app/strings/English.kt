@@ -250,6 +250,8 @@ object English : Strings {
         Rule.DOCUMENT_FULL -> "the report takes no more acts"
         Rule.NEWER_SCHEMA -> "this app is newer than the system"
         Rule.UNKNOWN_DOCUMENT -> "the system does not know that report"
+        Rule.NOT_TAKEN -> "the city reviewed it and did not take it"
+        Rule.TAKEN_OVER -> "the city recorded it itself, with your name: it may be discarded"
         Rule.FOREIGN_GRANT, Rule.FOREIGN_ACTOR, Rule.FOREIGN_RECORD -> "it was written in another person's or phone's name"
         Rule.BAD_CHANGE, Rule.BAD_SEQUENCE, Rule.BAD_DOC_ID, Rule.BAD_RECORD, Rule.FORBIDDEN_OPERATION ->
             "this phone wrote it in a way that the system does not accept"

@@ -253,6 +253,8 @@ object Spanish : Strings {
         Rule.DOCUMENT_FULL -> "el reporte ya no admite más movimientos"
         Rule.NEWER_SCHEMA -> "esta aplicación es más nueva que el sistema"
         Rule.UNKNOWN_DOCUMENT -> "el sistema no conoce ese reporte"
+        Rule.NOT_TAKEN -> "la ciudad lo revisó y no lo tomó"
+        Rule.TAKEN_OVER -> "la ciudad ya lo registró por su cuenta, con el nombre de usted: puede descartarlo"
         Rule.FOREIGN_GRANT, Rule.FOREIGN_ACTOR, Rule.FOREIGN_RECORD -> "se escribió a nombre de otra persona o teléfono"
         Rule.BAD_CHANGE, Rule.BAD_SEQUENCE, Rule.BAD_DOC_ID, Rule.BAD_RECORD, Rule.FORBIDDEN_OPERATION ->
             "este teléfono lo escribió de una forma que el sistema no acepta"
