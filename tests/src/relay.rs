@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -407,7 +408,12 @@ pub fn copy_folder(from: &Path, to: &Path) {
         let to = to.join(file.file_name());
         match file.file_type().expect("a file").is_dir() {
             true => copy_folder(&file.path(), &to),
-            false => drop(std::fs::copy(file.path(), to).expect("copied")),
+            false => {
+                std::fs::copy(file.path(), &to).expect("copied");
+                // Keys that others can read are refused, and git keeps no such modes.
+                let private = std::fs::Permissions::from_mode(0o600);
+                std::fs::set_permissions(&to, private).expect("private");
+            }
         }
     }
 }

@@ -19,9 +19,13 @@ use serde_json::{Value, json};
 use crate::console::Console;
 use crate::phone::Phone;
 use crate::relay::{City, copy_folder};
+use crate::truth;
+use crate::wait::until;
 
 /// The devices, by the names of their folders.
 pub const DEVICES: [&str; 2] = ["jefa", "cuadrilla"];
+/// Changes by which the small catalog is published.
+const CATALOGS: u64 = 2;
 /// What of a petition is the same in every version: no words, no catalogs of strings.
 const STABLE: [&str; 12] = [
     "doc",
@@ -45,7 +49,9 @@ const STABLE: [&str; 12] = [
 pub fn kept() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
     let entries = std::fs::read_dir(folder).expect("tests/data");
-    let mut kept: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder").path()).collect();
+    let mut kept: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a folder").path())
+        .collect();
     kept.sort();
     assert!(!kept.is_empty(), "no release is kept");
     kept
@@ -57,10 +63,18 @@ pub fn kept() -> Vec<PathBuf> {
 /// When anything of it fails.
 pub async fn keep(folder: &Path) {
     let mut city = City::start().await;
-    for (name, role) in [("jefa", "block_captain"), ("cuadrilla", "crew"), ("lupita", "supervisor")] {
+    for (name, role) in [
+        ("jefa", "block_captain"),
+        ("cuadrilla", "crew"),
+        ("lupita", "supervisor"),
+    ] {
         city.user(name, role).await;
     }
     city.catalog().await;
+    until("the catalogs are published", async || {
+        (truth::head(&city.database()) == CATALOGS).then_some(())
+    })
+    .await;
     let captain = Phone::enrol(&city, "jefa", &["block:5"]).await;
     let crew = Phone::enrol(&city, "cuadrilla", &["agency:1"]).await;
     let agency = ["--agency", "1:Alumbrado", "--street", "NUEVO LEON 12"];
@@ -69,7 +83,12 @@ pub async fn keep(folder: &Path) {
     }
     captain.sync().await;
     crew.sync().await;
-    let docs: Vec<String> = crew.list().await.iter().map(|row| id(row).to_owned()).collect();
+    let docs: Vec<String> = crew
+        .list()
+        .await
+        .iter()
+        .map(|row| id(row).to_owned())
+        .collect();
     crew.ok(&["comment", &docs[0], "Ya vamos"]).await;
     crew.ok(&["start", &docs[1]]).await;
     crew.ok(&["close", &docs[2]]).await;
@@ -92,7 +111,10 @@ pub async fn keep(folder: &Path) {
         copy_folder(phone.home(), &folder.join(name));
         let _ = std::fs::remove_file(folder.join(name).join("lock"));
     }
-    let _ = std::fs::remove_file(folder.join("city/serving.lock"));
+    // A certificate runs out, and is issued again.
+    for left in ["city/serving.lock", "city/keys/relay.pem"] {
+        let _ = std::fs::remove_file(folder.join(left));
+    }
     let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/engine/tests/data/golden.txt");
     std::fs::copy(wire, folder.join("wire.txt")).expect("copied");
 }
@@ -105,7 +127,12 @@ pub async fn said(phone: &Phone) -> Value {
     for row in &petitions {
         let shown = phone.show(id(row)).await;
         let texts = shown["comments"].as_array().cloned().unwrap_or_default();
-        comments.push(texts.iter().map(|comment| comment["text"].clone()).collect::<Value>());
+        comments.push(
+            texts
+                .iter()
+                .map(|comment| comment["text"].clone())
+                .collect::<Value>(),
+        );
     }
     let status = phone.status().await;
     let petitions: Vec<Value> = petitions.iter().map(stable).collect();
@@ -122,5 +149,8 @@ fn id(row: &Value) -> &str {
 }
 
 fn stable(row: &Value) -> Value {
-    STABLE.iter().map(|name| ((*name).to_owned(), row[*name].clone())).collect()
+    STABLE
+        .iter()
+        .map(|name| ((*name).to_owned(), row[*name].clone()))
+        .collect()
 }

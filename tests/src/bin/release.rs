@@ -16,6 +16,9 @@ struct Cli {
 #[tokio::main]
 async fn main() {
     let folder = Cli::parse().folder;
-    assert!(!folder.exists(), "what is kept of a release is never changed");
+    assert!(
+        !folder.exists(),
+        "what is kept of a release is never changed"
+    );
     manzana_tests::release::keep(&folder).await;
 }
