@@ -68,6 +68,8 @@ pub enum Code {
     Untrusted,
     /// The relay does not let this device or this code in.
     Unauthorised,
+    /// The relay speaks another version of the protocol: update the app.
+    OtherVersion,
     /// Policy would refuse it: see the rule.
     Denied,
     /// The petition says already what it was to say.
@@ -149,6 +151,7 @@ impl From<&ClientError> for Code {
             ClientError::Offline { .. } => Self::Offline,
             ClientError::Untrusted => Self::Untrusted,
             ClientError::Unauthorised => Self::Unauthorised,
+            ClientError::OtherVersion => Self::OtherVersion,
             ClientError::Denied { .. } => Self::Denied,
             ClientError::Unchanged => Self::Unchanged,
             ClientError::NotFound => Self::NotFound,

@@ -4,7 +4,7 @@
 //! a device reduced to its frames, so that a test can send what no honest one would; [`author`] one
 //! reduced to its chain, which only writes; [`console`] is a
 //! browser reduced to its requests; [`proxy`] stands between a device and the relay and does harm;
-//! [`disk`] is a disk that can be full. [`havoc`] lets all of them loose at once, [`truth`] reads what is
+//! [`disk`] is a disk that can be full; [`release`] is what a release leaves behind for the next one. [`havoc`] lets all of them loose at once, [`truth`] reads what is
 //! left, and [`checkers`] say whether it is as it must be.
 //! Nothing sleeps to be in step with something else: [`wait`] looks until a deadline.
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod havoc;
 pub mod phone;
 pub mod proxy;
 pub mod relay;
+pub mod release;
 pub mod sim;
 pub mod truth;
 pub mod wait;

@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 
 use crate::disk::SmallDisk;
-use crate::relay::{City, Ran, binary, program, run};
+use crate::relay::{City, Ran, binary, copy_folder, program, run};
 use crate::wait::{in_time, until};
 
 /// Lines of a watch that a test may leave unread.
@@ -30,6 +30,14 @@ impl Phone {
     /// Enrols a new device of a user.
     pub async fn enrol(city: &City, user: &str, scopes: &[&str]) -> Self {
         Self::enrol_with(city, user, &city.invite(user, scopes).await).await
+    }
+
+    /// A device from a copy of this folder, whose relay is now this city's.
+    pub fn from_copy(city: &City, name: &str, folder: &Path) -> Self {
+        let home = city.path(&format!("phone-{name}"));
+        copy_folder(folder, &home);
+        std::fs::write(home.join("relay"), format!("https://{}\n", city.sync())).expect("written");
+        Self { home, disk: None }
     }
 
     /// Enrols a new device with this invitation.

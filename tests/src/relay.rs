@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,7 +142,21 @@ impl City {
         Self::begin(&[], true).await
     }
 
+    /// Starts a relay on a copy of this data folder.
+    pub async fn start_on(data: &Path) -> Self {
+        let mut city = Self::closed(&[], false);
+        copy_folder(data, &city.data_dir());
+        city.restart().await;
+        city
+    }
+
     async fn begin(settings: &[(&str, &str)], small_disk: bool) -> Self {
+        let mut city = Self::closed(settings, small_disk);
+        city.restart().await;
+        city
+    }
+
+    fn closed(settings: &[(&str, &str)], small_disk: bool) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = settings
             .iter()
@@ -149,7 +164,7 @@ impl City {
             .collect();
         let dir = tempfile::tempdir().expect("a temporary folder");
         let disk = small_disk.then(|| SmallDisk::at(&dir.path().join("data")));
-        let mut city = Self {
+        Self {
             relay: None,
             disk,
             dir,
@@ -157,9 +172,7 @@ impl City {
             console: any,
             settings,
             errors: Log::default(),
-        };
-        city.restart().await;
-        city
+        }
     }
 
     /// The city's data folder.
@@ -380,6 +393,27 @@ impl Drop for City {
     fn drop(&mut self) {
         if let (true, Some(running)) = (std::thread::panicking(), &self.relay) {
             eprintln!("the relay's last words:\n{}", running.log.text());
+        }
+    }
+}
+
+/// Copies what is in a folder, and in its folders.
+///
+/// # Panics
+/// When it cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for file in std::fs::read_dir(from).expect("a folder") {
+        let file = file.expect("a file");
+        let to = to.join(file.file_name());
+        match file.file_type().expect("a file").is_dir() {
+            true => copy_folder(&file.path(), &to),
+            false => {
+                std::fs::copy(file.path(), &to).expect("copied");
+                // Keys that others can read are refused, and git keeps no such modes.
+                let private = std::fs::Permissions::from_mode(0o600);
+                std::fs::set_permissions(&to, private).expect("private");
+            }
         }
     }
 }

@@ -344,7 +344,8 @@ impl Client {
     /// running goes on afterwards; one that was not is stopped again.
     ///
     /// # Errors
-    /// [`ClientError::Unauthorised`] and [`ClientError::Untrusted`], where waiting does not help.
+    /// [`ClientError::Unauthorised`], [`ClientError::Untrusted`] and [`ClientError::OtherVersion`], where
+    /// waiting does not help.
     pub async fn sync_until_idle(&self, time: Duration) -> Result<SyncReport, ClientError> {
         self.me().await?;
         let deadline = tokio::time::Instant::now() + time;

@@ -86,6 +86,9 @@ pub enum ClientError {
     /// The relay does not let this device or this code in.
     #[error("the relay does not let this device in")]
     Unauthorised,
+    /// The relay speaks another version of the protocol: this program, or the relay, is to be updated.
+    #[error("the relay speaks another version of the protocol")]
+    OtherVersion,
     /// Policy would refuse it; nothing was kept.
     #[error("not allowed: {rule:?}")]
     Denied {
@@ -123,7 +126,7 @@ impl ClientError {
         match self {
             Self::Offline { .. } => Category::Offline,
             Self::NotEnrolled | Self::Untrusted | Self::Unauthorised => Category::Unauthorised,
-            Self::AlreadyEnrolled | Self::InUse => Category::Conflict,
+            Self::AlreadyEnrolled | Self::InUse | Self::OtherVersion => Category::Conflict,
             Self::Invitation(_)
             | Self::Denied { .. }
             | Self::Unchanged

@@ -7,6 +7,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use manzana_engine::replica::ProtocolError;
 use manzana_engine::wire::{ByeCode, Down, FRAME_BYTES, decode_frame};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -194,6 +195,8 @@ async fn take(shared: &Shared, frame: Down, greeted: &AtomicBool) -> Option<End>
     };
     match shared.keeper.run(move |state| state.handle(frame)).await {
         Err(error) => return Some(End::Failed(error)),
+        // Whichever end says it first.
+        Ok(Err(ProtocolError::Version)) => return Some(End::Bye(ByeCode::BadVersion)),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the session ends");
             return Some(End::Broken);

@@ -168,6 +168,11 @@ fn judge(end: End, greeted: bool, backoff: &mut Backoff) -> Verdict {
             verdict.connection = Connection::Refused;
             verdict.problem = Some(ClientError::Unauthorised);
         }
+        // It ends when one of the two is updated.
+        End::Bye(ByeCode::BadVersion) => {
+            verdict.wait = at_least(SELDOM);
+            verdict.problem = Some(ClientError::OtherVersion);
+        }
         End::Bye(ByeCode::Replaced) => verdict.wait = at_least(SELDOM),
         End::Lost(error @ ClientError::Unauthorised) => {
             verdict.wait = at_least(SELDOM);
@@ -229,6 +234,9 @@ pub(crate) async fn until_idle(
         };
         match connection {
             _ if idle => return Ok(report(None)),
+            _ if problem == Some(ClientError::OtherVersion) => {
+                return Err(ClientError::OtherVersion);
+            }
             Connection::Refused => return Err(ClientError::Unauthorised),
             Connection::Untrusted => return Err(ClientError::Untrusted),
             _ => {}

@@ -289,3 +289,20 @@ async fn a_forbidden_act_keeps_nothing_and_names_its_rule() {
     assert!(client.list().await.unwrap().is_empty());
     assert_eq!(client.status().await.unwrap().unsent, 0);
 }
+
+#[tokio::test]
+async fn another_version_of_the_protocol_is_told_by_either_end_and_keeps_everything() {
+    let relay = TestRelay::start(City::new(1)).await;
+    let (_dir, client) = enrolled(&relay).await;
+    client.capture(petition("LÁMPARA"), None).await.unwrap();
+    for told in [Knob::Refuse, Knob::Newer] {
+        relay.turn(told, true);
+        let error = client.sync_until_idle(PATIENCE).await.unwrap_err();
+        assert_eq!(error, ClientError::OtherVersion, "{told:?}");
+        assert_eq!(client.status().await.unwrap().unsent, 1, "{told:?}");
+        relay.turn(told, false);
+    }
+    // One of the two was updated.
+    let report = client.sync_until_idle(PATIENCE).await.unwrap();
+    assert!(report.idle, "{report:?}");
+}

@@ -301,7 +301,14 @@ fn check_update(facts: &Facts, view: &PetitionView, change: &DecodedChange) -> R
         let name = map_key(op)?;
         match &op.obj {
             Obj::Root => {
-                if RECORD_MAPS.contains(&name) || !EDITABLE.contains(&name) {
+                if RECORD_MAPS.contains(&name) {
+                    return deny(Rule::ForbiddenOperation, name);
+                }
+                if !is_known(name) {
+                    // Who may write it later on is known to those who know it.
+                    return deny(Rule::NewerSchema, name);
+                }
+                if !EDITABLE.contains(&name) {
                     return deny(Rule::ForbiddenOperation, name);
                 }
                 check_edit(facts, view, op, name)?;
@@ -481,7 +488,12 @@ fn check_record(facts: &Facts, map: &str, op: &Op) -> Result<Record, Denial> {
         return deny(Rule::BadValue, map);
     }
     let Some(record) = Record::decode(map, bytes) else {
-        return deny(Rule::BadRecord, map);
+        // What a kind of event asks of its author is known to those who know it.
+        let rule = match Record::is_newer(map, bytes) {
+            true => Rule::NewerSchema,
+            false => Rule::BadRecord,
+        };
+        return deny(rule, map);
     };
     let By { user, role, .. } = *record.by();
     if user != facts.user || role != facts.role {

@@ -111,6 +111,14 @@ impl Event {
     }
 }
 
+/// What every schema says of an event.
+#[derive(Decode)]
+#[cbor(map)]
+struct AnyEvent {
+    #[n(1)]
+    kind: u64,
+}
+
 /// A comment on a petition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -226,6 +234,14 @@ impl Record {
             "links" => crate::codec::decode(bytes).ok().map(Self::Link),
             _ => None,
         }
+    }
+
+    /// Whether the bytes in `map` are an event of a kind that only a newer schema has.
+    pub fn is_newer(map: &str, bytes: &[u8]) -> bool {
+        map == RECORD_MAPS[2]
+            && crate::codec::decode::<AnyEvent>(bytes).is_ok_and(|event| {
+                usize::try_from(event.kind).map_or(true, |kind| kind >= EventKind::ALL.len())
+            })
     }
 }
 

@@ -30,8 +30,8 @@ fn from_hex(text: &str) -> Vec<u8> {
     data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
 }
 
-fn pinned() -> Vec<(String, Vec<u8>)> {
-    fs::read_to_string(golden_path())
+fn pinned(path: &Path) -> Vec<(String, Vec<u8>)> {
+    fs::read_to_string(path)
         .unwrap()
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty())
@@ -57,7 +57,7 @@ fn every_value_encodes_to_its_pinned_bytes() {
     if std::env::var_os("MANZANA_BLESS").is_some() {
         bless(&cases);
     }
-    let pinned = pinned();
+    let pinned = pinned(&golden_path());
     let names = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
     let made: Vec<String> = cases.iter().map(|case| case.name.to_owned()).collect();
     let kept: Vec<String> = pinned.iter().map(|(name, _)| name.clone()).collect();
@@ -73,8 +73,26 @@ fn every_value_encodes_to_its_pinned_bytes() {
 #[test]
 fn pinned_bytes_are_read_and_written_again_alike() {
     let cases = samples::all();
-    for (case, (name, bytes)) in cases.iter().zip(&pinned()) {
+    for (case, (name, bytes)) in cases.iter().zip(&pinned(&golden_path())) {
         assert_eq!((case.reread)(bytes).as_ref(), Some(bytes), "{name}");
+    }
+}
+
+/// The frames and bodies of every release that is kept: see `tests/src/release.rs`.
+#[test]
+fn what_every_release_put_on_the_wire_is_read_and_written_again_alike() {
+    let cases = samples::all();
+    let releases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let mut releases = fs::read_dir(releases).unwrap().peekable();
+    assert!(releases.peek().is_some(), "no release is kept");
+    for release in releases {
+        let pinned = pinned(&release.unwrap().path().join("wire.txt"));
+        assert!(pinned.len() > 40);
+        for (name, bytes) in pinned {
+            let case = cases.iter().find(|case| case.name == name);
+            let case = case.unwrap_or_else(|| panic!("{name} has no case any more"));
+            assert_eq!((case.reread)(&bytes), Some(bytes), "{name}");
+        }
     }
 }
 

@@ -384,6 +384,7 @@ fn code(error: &ClientError) -> &'static str {
         ClientError::Offline { .. } => "offline",
         ClientError::Untrusted => "untrusted",
         ClientError::Unauthorised => "unauthorised",
+        ClientError::OtherVersion => "other_version",
         ClientError::Denied { .. } => "denied",
         ClientError::Unchanged => "unchanged",
         ClientError::NotFound => "not_found",

@@ -284,6 +284,11 @@ pub(super) fn error(error: &ClientError) -> String {
         ClientError::Unauthorised => "El centro no admite a este teléfono o la invitación ya no \
              vale. Lo guardado sigue aquí; pida una invitación nueva."
             .to_owned(),
+        ClientError::OtherVersion => {
+            "Este programa y el centro son de versiones distintas: actualice \
+             la aplicación. Lo guardado sigue en este teléfono y se enviará después."
+                .to_owned()
+        }
         ClientError::Denied { rule, field } => {
             format!("No se guardó: {}.", with_field(*rule, field.as_deref()))
         }

@@ -44,6 +44,10 @@ pub(crate) enum Knob {
     CutAfterPush,
     /// Tells every device that it is revoked.
     Revoke,
+    /// Says that it does not speak the device's version of the protocol.
+    Refuse,
+    /// Greets in another version of the protocol.
+    Newer,
 }
 
 struct Row {
@@ -254,6 +258,16 @@ impl TestRelay {
             frames = vec![Down::Bye {
                 code: ByeCode::Revoked,
             }];
+        }
+        if self.is(Knob::Refuse) {
+            frames = vec![Down::Bye {
+                code: ByeCode::BadVersion,
+            }];
+        }
+        if self.is(Knob::Newer)
+            && let Some(Down::Welcome { version, .. }) = frames.first_mut()
+        {
+            *version += 1;
         }
         loop {
             for frame in frames.drain(..) {

@@ -20,7 +20,9 @@
 //! incarnation: a crash between being told and acting on it must not make it `Same`.
 //!
 //! When there is no room for the fresh token the old ones stay in force: a full phone can still be
-//! read, and continuing under an older token is only a longer session.
+//! read, and continuing under an older token is only a longer session. A store in which nothing was
+//! committed has nothing to read: there the open fails, or its next one would find a used store that
+//! never had a token.
 //!
 //! # What it cannot see
 //! A copy of database *and* file (so the app keeps the file out of the platform's backups), and a
@@ -68,7 +70,8 @@ pub(super) fn renew(
     let verdict = judge(&kept, file.as_deref());
     let restored = verdict == Continuity::Restored;
     match put(conn, db, fresh, file.as_deref(), restored) {
-        Ok(()) | Err(StoreError::Full) => Ok(verdict),
+        Ok(()) => Ok(verdict),
+        Err(StoreError::Full) if verdict != Continuity::First => Ok(verdict),
         Err(error) => Err(error),
     }
 }

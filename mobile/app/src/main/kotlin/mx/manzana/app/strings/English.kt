@@ -199,6 +199,7 @@ object English : Strings {
         Code.IN_USE -> "The app is already open with these data. Use the other window."
         Code.UNAUTHORISED -> "The centre does not admit this phone, or the invitation is no longer good. What is saved is still here; ask for another invitation."
         Code.UNTRUSTED -> "What answers is not the city's centre. Nothing was sent."
+        Code.OTHER_VERSION -> "The app and the centre are of different versions. Update the app; what is saved is still here."
         Code.OFFLINE -> "The centre could not be reached. What is saved is still on this phone."
         Code.STORAGE_FULL -> "There is no room and this was not saved. Make room and try again."
         Code.STORAGE_NEWER -> "The data are of a newer version. Update the app."

@@ -202,6 +202,7 @@ object Spanish : Strings {
         Code.IN_USE -> "La aplicación ya está abierta con estos datos. Use la otra ventana."
         Code.UNAUTHORISED -> "El centro no admite a este teléfono o la invitación ya no vale. Lo guardado sigue aquí; pida otra invitación."
         Code.UNTRUSTED -> "Lo que responde no es el centro de la ciudad. No se envió nada."
+        Code.OTHER_VERSION -> "La aplicación y el centro son de versiones distintas. Actualice la aplicación; lo guardado sigue aquí."
         Code.OFFLINE -> "No se pudo llegar al centro. Lo guardado sigue en este teléfono."
         Code.STORAGE_FULL -> "No hay espacio y esto no se guardó. Libere espacio y repita."
         Code.STORAGE_NEWER -> "Los datos son de una versión más nueva. Actualice la aplicación."
