@@ -271,7 +271,8 @@ impl State {
         let complete = position.fills.is_empty()
             && meta.scopes().iter().all(|s| position.scopes.contains(s))
             && position.seq >= head;
-        let busy = replica.awaits_documents() || replica.is_giving_back();
+        let busy =
+            replica.awaits_documents() || replica.awaits_digests() || replica.is_giving_back();
         if !complete || busy || replica.store().unsent(&meta.device())?.0 > 0 {
             return Ok(false);
         }

@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 
+use manzana_engine::epoch::SignedEpoch;
 use manzana_engine::grant::{Role, Scope};
 use manzana_engine::ids::Hash;
-use manzana_engine::relay::{Ask, LogPlace, Session};
+use manzana_engine::relay::{Ask, LogPlace, Opening, Session};
 use manzana_engine::replica::{Continuity, MemoryReplica, Replica, Surroundings};
-use manzana_engine::wire::{Down, Hello, Up, decode_frame};
+use manzana_engine::wire::{Down, Hello, Recovery, Up, decode_frame};
 use manzana_engine::{codec, reconcile};
 
 use crate::edits::Edits;
@@ -98,7 +99,22 @@ fn begin(hello: &Hello) -> Option<Session> {
         floor: 10,
     };
     let chain = (3, Hash([3; 32]));
-    let begun = Session::begin(hello, grant, granted, chain, log, NOW, &[7; 16]);
+    let record = SignedEpoch {
+        body: Vec::new(),
+        signature: [0; 64],
+    };
+    let opening = Opening {
+        chain,
+        log,
+        time: NOW,
+        nonce: &[7; 16],
+        // So that it takes back what devices give.
+        recovery: Some(Recovery {
+            record,
+            chains: Vec::new(),
+        }),
+    };
+    let begun = Session::begin(hello, grant, granted, opening);
     begun.ok().map(|(session, _)| session)
 }
 
@@ -119,7 +135,9 @@ fn heard(scene: &Scene, session: &mut Session, up: Up) {
                 let _ = reconcile::answer(&members, &ranges);
             }
         }
-        Ask::Seen(_) | Ask::Want(_) | Ask::Nothing => {}
+        Ask::Vouched { docs, .. } => drop(session.lacks(docs)),
+        Ask::TakeBack { .. } => drop(session.took_back()),
+        Ask::Receipts(_) | Ask::Seen(_) | Ask::Want(_) | Ask::Nothing => {}
     }
     let _ = session.need(50_000);
 }

@@ -215,6 +215,7 @@ fn judged(scene: &Scene, raw: &[u8]) {
             doc,
             change: change.to_vec(),
         }],
+        proven: false,
     };
     let kept = |doc, document: &Document| JobDoc {
         doc,

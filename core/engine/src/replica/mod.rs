@@ -142,6 +142,8 @@ struct Session {
     wanted: BTreeSet<DocId>,
     /// Digests that came while documents were asked for: compared once those have come.
     undecided: BTreeMap<Scope, SignedDigest>,
+    /// Scopes of which the relay has signed a digest in this session.
+    digested: BTreeSet<Scope>,
     /// Documents that do not open here and were asked for in this session.
     asked: BTreeSet<DocId>,
     /// Answers acknowledged in this session.
@@ -267,6 +269,16 @@ impl<S: ReplicaStore> Replica<S> {
     /// repair.
     pub fn awaits_documents(&self) -> bool {
         !self.session.wanted.is_empty() || self.session.repair.is_some()
+    }
+
+    /// Whether the relay still has to sign what it holds of some scope, in this session: with that in hand a
+    /// device can prove what it holds.
+    pub fn awaits_digests(&self) -> bool {
+        let Some(meta) = self.meta.as_ref().filter(|_| self.session.live) else {
+            return false;
+        };
+        let mut scopes = meta.position.scopes.iter();
+        scopes.any(|scope| !self.session.digested.contains(scope))
     }
 
     /// The role of this device's user.

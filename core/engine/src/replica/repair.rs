@@ -143,6 +143,8 @@ impl<S: ReplicaStore> Replica<S> {
         let Some(body) = digest.open(&meta.relay_key) else {
             return Ok(Err(ProtocolError::Unverified));
         };
+        self.session.digested.insert(body.scope.clone());
+        let meta = self.meta()?;
         if !meta.missing.is_empty() {
             // What was asked for whole is on its way: it is not missing, but something else may be.
             self.session.undecided.insert(body.scope, digest.clone());
