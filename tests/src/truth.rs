@@ -144,6 +144,20 @@ pub fn city(database: &Path) -> CityState {
     }
 }
 
+/// The petitions of a city with their folios; its relay may be running.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn folios(database: &Path) -> BTreeMap<DocId, Option<u64>> {
+    let conn = Connection::open(database).expect("a database");
+    let petitions = "SELECT doc, folio FROM docs WHERE kind = 0";
+    let petitions = rows(&conn, petitions, |row| {
+        let folio: Option<i64> = row.get(1)?;
+        Ok((DocId(row.get(0)?), folio.map(i64::unsigned_abs)))
+    });
+    petitions.into_iter().collect()
+}
+
 /// Last place of a city's log; its relay may be running.
 ///
 /// # Panics
