@@ -12,6 +12,7 @@ use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
 use manzana_engine::fold::EventKind;
 use manzana_engine::gate::chunk;
 use manzana_engine::gate::judge::{Job, JobDoc, JobGroup, judge};
+use manzana_engine::gate::whole::check_document;
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{Actor, CityId, DocId, Hash, RecordId};
 use manzana_engine::intent::NewPetition;
@@ -176,6 +177,9 @@ fn relay_side(criterion: &mut Criterion) {
 fn documents(criterion: &mut Criterion) {
     let scene = scene();
     let document = Document::load(&scene.saved).unwrap();
+    criterion.bench_function("document: look through, before a phone loads it", |bench| {
+        bench.iter(|| check_document(black_box(&scene.saved)).unwrap());
+    });
     criterion.bench_function("document: load", |bench| {
         bench.iter(|| Document::load(black_box(&scene.saved)).unwrap());
     });

@@ -15,6 +15,7 @@ mod desk;
 #[path = "../demo_city/dice.rs"]
 mod dice;
 mod down;
+mod gate;
 mod idle;
 mod ingest;
 mod live;
@@ -274,6 +275,7 @@ impl Run {
             wire::status_change(report).await;
         }
         if self.wants("ingest") {
+            gate::gate(report, self.seed).await;
             ingest::ingest(report, self.budget.captures, self.seed).await;
         }
         if self.wants("desk") {
