@@ -104,6 +104,10 @@ pub struct Meta {
     /// done again it makes another petition, and what waits for the old one is done on that.
     #[cbor(n(40), default)]
     pub(super) gone: Vec<(DocId, RecordId)>,
+    /// Own envelopes, by incarnation and place, that were held when an answer was missed: what is said of
+    /// them now is asked for.
+    #[cbor(n(41), default)]
+    pub(super) doubtful: Vec<(u32, u64)>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
@@ -180,6 +184,7 @@ impl Meta {
             missing: Vec::new(),
             broken: Vec::new(),
             gone: Vec::new(),
+            doubtful: Vec::new(),
         })
     }
 
