@@ -227,3 +227,32 @@ fn work_done_in_an_earlier_role_is_done_again_in_the_new_one_where_that_may() {
     assert!(is_accepted(&world, a, &started));
     world.assert_all_whole();
 }
+
+#[test]
+fn a_decision_whose_answer_was_lost_on_its_way_is_asked_for() {
+    let mut world = World::new(56);
+    let a = crew(&mut world, 10);
+    let captured = world.capture(a, "Lámpara apagada", LIGHTS);
+    world.connect(a);
+    revoke(&mut world, a, true);
+    world.pump(a);
+    assert!(matches!(
+        state(&world, a, &captured),
+        IntentState::Held { .. }
+    ));
+    revoke(&mut world, a, false);
+    world.connect(a);
+    world.pump(a);
+    // The receipt that it is released is lost, and later ones come.
+    let device = world.device(a);
+    world.relay.decide(device, |by| Answer::Orphaned { by });
+    world.devices[a].swallow = Some(|down| matches!(down, Down::Receipt { .. }));
+    world.capture(a, "Bache", LIGHTS);
+    world.pump(a);
+    world.devices[a].swallow = None;
+    world.capture(a, "Fuga", LIGHTS);
+    world.pump(a);
+    world.heal();
+    assert!(is_accepted(&world, a, &captured));
+    world.assert_all_whole();
+}

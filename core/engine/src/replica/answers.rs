@@ -30,7 +30,15 @@ impl<S: ReplicaStore> Replica<S> {
         };
         staged.meta.city_time = staged.meta.city_time.max(body.time);
         for answer in &body.answers {
+            if answer.no > staged.meta.answers_seen + 1 {
+                staged.doubt_what_is_held()?;
+            }
             staged.answered(&device, answer, now)?;
+            if answer.no == 0 {
+                // The latest that there is to say.
+                let asked = (answer.incarnation, answer.n);
+                staged.meta.doubtful.retain(|place| *place != asked);
+            }
             staged.meta.answers_seen = staged.meta.answers_seen.max(answer.no);
         }
         let incarnation = staged.meta.incarnation;
@@ -126,6 +134,16 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 self.quarantine(*doc)?;
             }
         }
+        Ok(())
+    }
+
+    /// An answer was missed, or a twin acknowledged it: it may have been the last word on what is held here.
+    fn doubt_what_is_held(&mut self) -> ReplicaResult<(), S> {
+        let held = self.store().held().map_err(ReplicaError::Store)?;
+        let places = held.iter().filter_map(|row| row.state.open_group());
+        let doubtful = places.map(|(incarnation, n, _)| (incarnation, n));
+        self.meta.doubtful = doubtful.collect();
+        self.meta.doubtful.dedup();
         Ok(())
     }
 

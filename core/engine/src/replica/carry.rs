@@ -47,6 +47,7 @@ impl<S: ReplicaStore> Replica<S> {
     /// said everything: its answers were acknowledged by a twin, or by a life of the store that is lost.
     pub(super) fn ask_again(&mut self) -> ReplicaResult<(), S> {
         let doubted = core::mem::take(&mut self.session.doubted);
+        self.ask_about_held()?;
         let meta = self.meta()?;
         let (device, incarnation) = (meta.device(), meta.incarnation);
         let (unsent, _) = self.store.unsent(&device).map_err(ReplicaError::Store)?;
@@ -64,6 +65,20 @@ impl<S: ReplicaStore> Replica<S> {
             let open = open.collect();
             self.put_on_offer(open);
         }
+        Ok(())
+    }
+
+    /// Offers what is held and may have been decided since, once in each session until it is answered.
+    fn ask_about_held(&mut self) -> ReplicaResult<(), S> {
+        let meta = self.meta()?;
+        let (device, doubtful) = (meta.device(), meta.doubtful.clone());
+        let mut rows = Vec::new();
+        for (incarnation, n) in doubtful {
+            let row = self.store.envelope(&device, incarnation, n);
+            rows.extend(row.map_err(ReplicaError::Store)?);
+        }
+        rows.retain(|row| !self.session.offered.contains_key(&row.hash));
+        self.put_on_offer(rows);
         Ok(())
     }
 

@@ -111,6 +111,10 @@ pub struct Meta {
     /// done again it makes another petition, and what waits for the old one is done on that.
     #[cbor(n(40), default)]
     pub(super) gone: Vec<(DocId, RecordId)>,
+    /// Own envelopes, by incarnation and place, that were held when an answer was missed: what is said of
+    /// them now is asked for.
+    #[cbor(n(41), default)]
+    pub(super) doubtful: Vec<(u32, u64)>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
@@ -189,6 +193,7 @@ impl Meta {
             recovering: false,
             vouched: Vec::new(),
             gone: Vec::new(),
+            doubtful: Vec::new(),
         })
     }
 
