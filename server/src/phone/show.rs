@@ -1,6 +1,6 @@
 //! How things look: JSON with stable names for programs, lines and pages for people.
 
-use manzana_client::{ClientError, Petition, PetitionDetail, Status, ToCorrect};
+use manzana_client::{ClientError, Petition, PetitionDetail, Status, StorageProblem, ToCorrect};
 use manzana_engine::document::field;
 use manzana_engine::fold::EventKind;
 use manzana_engine::ids::RecordId;
@@ -315,6 +315,8 @@ fn code(error: &ClientError) -> &'static str {
         ClientError::NotFound => "not_found",
         ClientError::Ambiguous => "ambiguous",
         ClientError::BadExport => "bad_export",
+        ClientError::Storage(StorageProblem::Rescued { .. }) => "rescued",
+        ClientError::Storage(StorageProblem::Forgotten { .. }) => "forgotten",
         ClientError::Storage(_) => "storage",
         ClientError::Cancelled => "cancelled",
         _ => "internal",
