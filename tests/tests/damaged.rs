@@ -87,7 +87,8 @@ fn of_a_device_with_any_one_page_gone_only_what_stood_on_it_is_lost() {
         let intents = all.intents - rescued.intents;
         // In the name of another device they mean nothing.
         assert_eq!(intents > 0, owner == "intents", "page {number} of {owner}");
-        if !["docs", "doc_bytes"].contains(&&*owner) {
+        assert_eq!(rescued.to_correct > 0, owner == "envelopes", "page {number} of {owner}");
+        if !["docs", "doc_bytes", "envelopes"].contains(&&*owner) {
             assert_eq!(rescued.documents, all.documents, "page {number} of {owner}");
         }
         println!("page {number:2} {owner:24} {rescued:?}");

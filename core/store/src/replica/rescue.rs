@@ -27,7 +27,8 @@ use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
 use manzana_engine::intent::Intent;
-use manzana_engine::replica::{DocRow, EnvelopeRow, IntentRow, Meta, Write};
+use manzana_engine::policy::Rule;
+use manzana_engine::replica::{DocRow, EnvelopeRow, IntentRow, IntentState, Meta, Write};
 
 use super::{REPLICA_SCHEMA, WAIT, apply};
 use crate::carve::{self, Row, Value, beside, is_there};
@@ -47,6 +48,8 @@ pub struct Rescued {
     pub intents: usize,
     /// Documents.
     pub documents: usize,
+    /// Intents whose envelope is gone, and that nobody may have received: they wait in "Por corregir".
+    pub to_correct: usize,
 }
 
 type EnvelopeKey = (DeviceId, u32, u64);
@@ -290,11 +293,32 @@ impl Found {
         whole
     }
 
+    /// Leaves what was in lost envelopes to its person, who can send it again. Gives how much that is.
+    fn without_envelopes(&mut self) -> usize {
+        let Some(device) = self.meta.as_ref().map(Meta::device) else {
+            return 0;
+        };
+        let mut lost = 0;
+        for intent in self.intents.values_mut() {
+            let IntentState::Pending { incarnation, n, .. } = intent.state else {
+                continue;
+            };
+            if !self.envelopes.contains_key(&(device, incarnation, n)) {
+                let (rule, field) = (Rule::BadSequence, None);
+                intent.state = IntentState::ToCorrect { rule, field };
+                lost += 1;
+            }
+        }
+        lost
+    }
+
     fn into_writes(mut self) -> (Vec<Write>, Rescued) {
         let mut docs = self.whole_docs();
+        let to_correct = self.without_envelopes();
         let open = self.envelopes.values().filter(|row| row.answers.is_none());
         let open: Vec<&EnvelopeRow> = open.collect();
         let touched: BTreeSet<DocId> = open.iter().flat_map(|row| row.docs.clone()).collect();
+        docs.retain(|doc, row| touched.contains(doc) || as_accepted(row));
         for doc in touched {
             if !docs.contains_key(&doc) {
                 docs.extend(captured(doc, &open).map(|row| (doc, row)));
@@ -306,6 +330,7 @@ impl Found {
             envelopes: self.envelopes.len(),
             intents: self.intents.len(),
             documents: docs.len(),
+            to_correct,
         };
         let mut digests: BTreeMap<Scope, SetHash> = BTreeMap::new();
         for row in docs.values() {
@@ -396,6 +421,17 @@ fn opens(row: &DocRow) -> bool {
     };
     let shown = row.shown.is_none() || heads(&row.shown).is_some();
     accepted && shown && (row.accepted.is_some() || row.shown.is_some())
+}
+
+/// Shows a document as the city has it, now that no work on it waits; `false` where the city has nothing.
+fn as_accepted(row: &mut DocRow) -> bool {
+    if row.shown.take().is_none() {
+        return row.accepted.is_some();
+    }
+    let accepted = row.accepted.as_ref().and_then(|bytes| Document::load(bytes).ok());
+    let summary = accepted.and_then(|document| document.summary().ok());
+    row.provisional = 0;
+    summary.map(|summary| row.summary = summary).is_some()
 }
 
 /// A petition made again from the unanswered envelopes that create it and work on it; `None` where they do
