@@ -236,7 +236,7 @@ fn read_password() -> anyhow::Result<String> {
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn with_store(
+pub(crate) fn with_store(
     args: &CityArgs,
     work: impl AsyncFnOnce(&Config, &SqliteStore) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -250,7 +250,7 @@ fn with_store(
     })
 }
 
-fn load_config(args: &CityArgs) -> anyhow::Result<Config> {
+pub(crate) fn load_config(args: &CityArgs) -> anyhow::Result<Config> {
     let flags = Flags {
         data_dir: args.data_dir.clone(),
         sync_listen: None,

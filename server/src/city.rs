@@ -115,7 +115,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Keeps a second relay away from the city: both would take themselves for its only writer, and
 /// neither would tell its readers what the other took in. Ends with the process, however it ends.
-fn lock(config: &Config) -> anyhow::Result<File> {
+pub(crate) fn lock(config: &Config) -> anyhow::Result<File> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make the folder {}", config.data_dir.display()))?;
     let path = config.data_dir.join(LOCK);

@@ -10,6 +10,7 @@
 pub mod admin;
 mod admission;
 pub mod auth;
+pub mod backup;
 pub mod city;
 pub mod clock;
 pub mod config;
@@ -26,3 +27,4 @@ pub mod serve;
 pub mod storage;
 pub mod strings;
 pub mod tls;
+mod vault;

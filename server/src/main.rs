@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use manzana_server::config::{Config, Flags};
-use manzana_server::{admin, city, gate, logging};
+use manzana_server::{admin, backup, city, gate, logging};
 
 /// A city from nothing, for who asks for help.
 const FIRST_STEPS: &str = "\
@@ -23,7 +23,8 @@ A city in five steps (every command has its own --help):
      manzana phone --home ./juan --offline capture --title 'LAMPARA FUNDIDA' --description '…'
      manzana phone --home ./juan sync --watch
 
-Any time, also while it runs: manzana check --data-dir ./city";
+Any time, also while it runs: manzana check --data-dir ./city
+                              manzana backup --data-dir ./city FILE";
 
 /// Offline-first field work for cities: the relay, its administration, and a device in the terminal.
 #[derive(Parser)]
@@ -48,6 +49,13 @@ enum Command {
     Catalog(admin::CatalogArgs),
     /// Verify everything in the city's database again: signatures, chains, documents, folios.
     Check(admin::CheckArgs),
+    /// Copy the city's database, also while the relay runs, and check the copy.
+    Backup(backup::BackupArgs),
+    /// Put a backup back: another epoch of the log begins, and phones give back what came after it.
+    Restore(backup::RestoreArgs),
+    /// The recovery after a backup was put back.
+    #[command(subcommand)]
+    Recovery(backup::RecoveryCommand),
     /// A device in the terminal.
     Phone(manzana_server::phone::PhoneArgs),
     /// Print the completions of a shell: bash, elvish, fish, powershell, zsh.
@@ -87,6 +95,9 @@ fn main() -> ExitCode {
         Command::Revoke(args) => admin::revoke(args),
         Command::Catalog(args) => admin::catalog(args),
         Command::Check(args) => admin::check(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
+        Command::Recovery(command) => backup::recovery(command),
         Command::Completions { shell } => {
             let mut cli = Cli::command();
             clap_complete::generate(shell, &mut cli, "manzana", &mut std::io::stdout());

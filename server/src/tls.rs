@@ -390,7 +390,7 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> TlsError {
     |source| TlsError::File { path, source }
 }
 
-fn make_private_dir(dir: &Path) -> Result<(), TlsError> {
+pub(crate) fn make_private_dir(dir: &Path) -> Result<(), TlsError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -158,6 +158,7 @@ fn relay_side(criterion: &mut Criterion) {
                 scopes: vec![Scope::City],
             },
             entries: scene.envelope.peek().unwrap().groups.remove(0),
+            proven: false,
         }],
     };
     criterion.bench_function("judge a change", |bench| {

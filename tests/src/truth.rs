@@ -52,6 +52,12 @@ pub fn city(database: &Path) -> CityState {
     let number = |row: &Row<'_>, at: usize| row.get::<_, i64>(at).map(|n| n.unsigned_abs());
     let counters = |row: &Row<'_>| Ok((number(row, 0)?, number(row, 1)?));
     let (head, next_folio) = rows(&conn, "SELECT head, next_folio FROM city", counters)[0];
+    let epoch = rows(&conn, "SELECT epoch FROM city", |row| number(row, 0))[0];
+    let void = rows(
+        &conn,
+        "SELECT first, last FROM void_folios ORDER BY first",
+        counters,
+    );
     let first = "SELECT value FROM settings WHERE name = 'first_folio'";
     let first: Vec<u8> = rows(&conn, first, |row| row.get(0)).remove(0);
     let first_folio = String::from_utf8(first)
@@ -128,6 +134,8 @@ pub fn city(database: &Path) -> CityState {
         head,
         first_folio,
         next_folio,
+        void,
+        put_back: epoch > 1,
         log,
         docs: docs.into_iter().collect(),
         chains,

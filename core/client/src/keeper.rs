@@ -63,6 +63,8 @@ pub(crate) struct Greeting {
     pub(crate) nonce: Vec<u8>,
     pub(crate) hello: Vec<u8>,
     pub(crate) signature: [u8; 64],
+    /// The encoded grant, where it is to be shown.
+    pub(crate) grant: Option<Vec<u8>>,
 }
 
 impl Keeper {
@@ -232,6 +234,8 @@ impl State {
         self.greeted = None;
         let open = self.open.as_mut().ok_or(ClientError::NotEnrolled)?;
         let meta = open.replica.meta()?;
+        // Shown when the relay asks again: a city that was put back from a backup may not know us.
+        let grant = nonce.is_some().then(|| codec::encode(&meta.grant));
         let nonce = nonce.unwrap_or_else(|| meta.nonce.to_vec());
         let device = meta.device().to_string();
         let (hello, signature) = open.replica.hello(&nonce)?;
@@ -241,6 +245,7 @@ impl State {
             nonce,
             hello,
             signature,
+            grant,
         })
     }
 
@@ -296,8 +301,8 @@ impl State {
         let complete = position.fills.is_empty()
             && meta.scopes().iter().all(|s| position.scopes.contains(s))
             && position.seq >= head;
-        if !complete || replica.awaits_documents() || replica.store().unsent(&meta.device())?.0 > 0
-        {
+        let busy = replica.awaits_documents() || replica.is_giving_back();
+        if !complete || busy || replica.store().unsent(&meta.device())?.0 > 0 {
             return Ok(false);
         }
         let carried = replica

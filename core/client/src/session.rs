@@ -71,7 +71,8 @@ async fn open(shared: &Shared, config: Arc<ClientConfig>) -> Result<Socket, Clie
         Upgrade::Open(socket) => return Ok(*socket),
         Upgrade::Nonce(nonce) => nonce,
     };
-    // The nonce we kept was used or has expired: once more, at once, with a fresh one.
+    // The nonce we kept was used or has expired, or the city was put back from a backup and does not know
+    // us: once more, at once, with a fresh one and our grant.
     let greeting = shared.keeper.run(|state| state.greet(Some(nonce))).await?;
     match upgrade(&greeting, config).await? {
         Upgrade::Open(socket) => Ok(*socket),
@@ -108,9 +109,13 @@ fn request(greeting: &Greeting) -> Result<ClientRequestBuilder, ClientError> {
         BASE64URL_NOPAD.encode(&greeting.nonce),
         BASE64URL_NOPAD.encode(&greeting.signature),
     );
-    Ok(ClientRequestBuilder::new(uri)
+    let request = ClientRequestBuilder::new(uri)
         .with_header("Authorization", authorization)
-        .with_header("X-Manzana-Hello", BASE64URL_NOPAD.encode(&greeting.hello)))
+        .with_header("X-Manzana-Hello", BASE64URL_NOPAD.encode(&greeting.hello));
+    Ok(match &greeting.grant {
+        Some(grant) => request.with_header("X-Manzana-Grant", BASE64URL_NOPAD.encode(grant)),
+        None => request,
+    })
 }
 
 /// What an answer other than an upgrade means.

@@ -19,6 +19,8 @@ pub enum Purpose {
     Digest,
     /// A session's nonce, signed by a device.
     Session,
+    /// An epoch of the city's log, declared by the city's root.
+    Epoch,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Receipt => b"manzana/receipt/1\0",
             Self::Digest => b"manzana/digest/1\0",
             Self::Session => b"manzana/session/1\0",
+            Self::Epoch => b"manzana/epoch/1\0",
         }
     }
 }

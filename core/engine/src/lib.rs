@@ -11,6 +11,7 @@ pub mod codec;
 pub mod digest;
 pub mod document;
 pub mod envelope;
+pub mod epoch;
 pub mod fold;
 pub mod gate;
 pub mod grant;

@@ -91,3 +91,9 @@ pub const SEGMENT_INFLATED: usize = 1 << 20;
 
 /// Most documents that a device asks for at once while it repairs a scope.
 pub const MEND_DOCS: usize = 512;
+
+/// Most receipts in one frame of a recovery.
+pub const RECEIPTS: usize = 64;
+
+/// Most documents in one frame of what a device vouches for.
+pub const VOUCHED_DOCS: usize = 1_024;

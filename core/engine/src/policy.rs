@@ -321,11 +321,12 @@ fn check_update(facts: &Facts, view: &PetitionView, change: &DecodedChange) -> R
 }
 
 /// A change without operations joins heads, at least two: whoever may write to the petition may, and
-/// so may the administration, whose device joins for the relay. It says what its author had seen and
-/// decides nothing.
+/// so may the administration, whose device joins for the relay, and notes the folio of a petition that
+/// had to wait for it by one on any heads. It says what its author had seen and decides nothing.
 fn check_join(facts: &Facts, change: &DecodedChange) -> Result<(), Denial> {
     match facts.role {
         Role::Auditor => Err(Rule::RoleMayNot.into()),
+        Role::Administrator => Ok(()),
         _ if change.deps.len() < 2 => Err(Rule::ForbiddenOperation.into()),
         _ => Ok(()),
     }

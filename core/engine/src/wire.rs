@@ -9,9 +9,10 @@ use minicbor::{Decode, Encode};
 use crate::answer::SignedReceipt;
 use crate::codec;
 use crate::digest::SignedDigest;
+use crate::epoch::SignedEpoch;
 use crate::grant::{Scope, SignedGrant};
 use crate::ids::{CatalogId, DocId, Hash, Seq};
-pub use crate::limits::{FRAME_BYTES, MEND_DOCS};
+pub use crate::limits::{FRAME_BYTES, MEND_DOCS, RECEIPTS, VOUCHED_DOCS};
 use crate::reconcile::Range;
 
 /// Version of this protocol. Another one is refused in words.
@@ -134,6 +135,73 @@ pub enum Up {
         #[n(1)]
         docs: Vec<DocId>,
     },
+    /// While the relay recovers: receipts for envelopes that it does not have.
+    #[n(8)]
+    Receipts {
+        /// The receipts, at most [`RECEIPTS`].
+        #[n(0)]
+        receipts: Vec<SignedReceipt>,
+    },
+    /// While the relay recovers: all that the device holds of a scope, as a digest proves that it was
+    /// accepted. In several frames where it is much.
+    #[n(9)]
+    Vouch {
+        /// What the relay signed when the device held just this.
+        #[n(0)]
+        digest: SignedDigest,
+        /// The next documents, at most [`VOUCHED_DOCS`].
+        #[n(1)]
+        docs: Vec<Vouched>,
+        /// Whether these were the last.
+        #[n(2)]
+        last: bool,
+    },
+    /// The changes of a document that the relay lacks, as the device holds them; none when it holds none.
+    #[n(10)]
+    GiveBack {
+        /// The document.
+        #[n(0)]
+        doc: DocId,
+        /// The Automerge changes, each after those it depends on.
+        #[n(1)]
+        changes: Vec<ByteVec>,
+        /// The folio that the device knows it by.
+        #[n(2)]
+        folio: Option<u64>,
+    },
+}
+
+/// A document that a device vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Vouched {
+    /// The document.
+    #[n(0)]
+    pub doc: DocId,
+    /// Its heads in the accepted layer.
+    #[n(1)]
+    pub heads: Vec<Hash>,
+}
+
+/// What a relay says of its recovery, while that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Recovery {
+    /// The record of the epoch that it opened.
+    #[n(0)]
+    pub record: SignedEpoch,
+    /// The device's chains that the relay has.
+    #[n(1)]
+    pub chains: Vec<ChainHeld>,
+}
+
+/// How far a relay has one of a device's chains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ChainHeld {
+    /// The incarnation.
+    #[n(0)]
+    pub incarnation: u32,
+    /// Envelopes held without gaps.
+    #[n(1)]
+    pub have: u64,
 }
 
 /// A document as packs and enters carry it.
@@ -288,6 +356,9 @@ pub enum Down {
         /// For the next session's upgrade request.
         #[n(8)]
         nonce: ByteVec,
+        /// The city was put back from a backup, and takes back what it lost.
+        #[n(9)]
+        recovery: Option<Recovery>,
     },
     /// Answers, signed.
     #[n(1)]
@@ -388,6 +459,14 @@ pub enum Down {
         /// Documents that the relay does not know at all.
         #[n(3)]
         unknown: Vec<DocId>,
+    },
+    /// While the relay recovers: documents of which it lacks what the device proved, to be given back. None
+    /// of them says that all is back.
+    #[n(11)]
+    Lacks {
+        /// The documents.
+        #[n(0)]
+        docs: Vec<DocId>,
     },
 }
 

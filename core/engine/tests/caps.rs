@@ -97,6 +97,7 @@ impl Sheet {
                 doc: self.doc,
                 change: raw.to_vec(),
             }],
+            proven: false,
         }
     }
 

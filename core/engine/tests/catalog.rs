@@ -40,6 +40,7 @@ fn judge_one(role: Role, doc: DocId, saved: Option<Vec<u8>>, change: Vec<u8>) ->
     let group = JobGroup {
         facts: facts(role),
         entries: vec![Entry { doc, change }],
+        proven: false,
     };
     judge(&Job {
         docs: docs.into_iter().collect(),

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use manzana_engine::ids::Hash;
 use manzana_engine::limits::FRAME_BYTES;
-use manzana_engine::relay::{LogPlace, Session, SessionError};
+use manzana_engine::relay::{LogPlace, Opening, Session, SessionError};
 use manzana_engine::wire::{ByeCode, FrameError, PROTOCOL_VERSION, Up, decode_frame};
 use manzana_engine::{codec, limits};
 use samples::Case;
@@ -148,19 +148,18 @@ fn another_version_of_the_protocol_is_refused_when_the_session_begins() {
         let mut hello = samples::hello();
         hello.version = version;
         let (grant, granted) = samples::grant();
-        let begun = Session::begin(
-            &hello,
-            grant,
-            granted,
-            (0, Hash([0; 32])),
-            LogPlace {
+        let opening = Opening {
+            chain: (0, Hash([0; 32])),
+            log: LogPlace {
                 epoch: 1,
                 head: 0,
                 floor: 0,
             },
-            0,
-            &[0; 16],
-        );
+            time: 0,
+            nonce: &[0; 16],
+            recovery: None,
+        };
+        let begun = Session::begin(&hello, grant, granted, opening);
         assert_eq!(begun.unwrap_err(), SessionError::Version);
     }
     assert_eq!(SessionError::Version.code(), ByeCode::BadVersion);

@@ -197,6 +197,7 @@ fn verdict(document: &Document, doc: DocId, role: Role, scopes: &[Scope], raw: &
                 doc,
                 change: raw.to_vec(),
             }],
+            proven: false,
         }],
     };
     judge(&job).unwrap().groups.remove(0)

@@ -189,6 +189,7 @@ impl Relay {
             actor: Actor::new(&desk.id, 0),
             record,
             records: vec![RecordDraft::from(&act)],
+            bare: false,
         };
         let changes = match self.ask(&Request::Author(job)).await {
             Ok(Reply::Authored(changes)) => changes.into_iter().map(Vec::from).collect(),
@@ -226,6 +227,17 @@ impl Relay {
         changes: Vec<Vec<u8>>,
         act: Option<ActKey>,
     ) -> Result<Vec<Answer>, DeskError> {
+        let entries = changes.into_iter().map(|change| Entry { doc, change });
+        let envelope = self.desk_envelope(desk, entries.collect()).await?;
+        self.submit_as_desk(envelope, act).await
+    }
+
+    /// The next envelope of a desk device, with one group.
+    pub(super) async fn desk_envelope(
+        &self,
+        desk: &DeviceRecord,
+        group: Vec<Entry>,
+    ) -> Result<Box<Envelope>, DeskError> {
         let seed = desk
             .desk_seed
             .ok_or_else(|| internal("a desk device without its key"))?;
@@ -241,16 +253,18 @@ impl Relay {
             n: chain.have + 1,
             device_time: self.now(),
             city_head: self.head.borrow().seq,
-            groups: vec![
-                changes
-                    .into_iter()
-                    .map(|change| Entry { doc, change })
-                    .collect(),
-            ],
+            groups: vec![group],
             detached: Vec::new(),
         };
         let key = SecretKey::from_seed(seed);
-        let envelope = Box::new(Envelope::sign(context, &body, Vec::new(), &key));
+        Ok(Box::new(Envelope::sign(context, &body, Vec::new(), &key)))
+    }
+
+    pub(super) async fn submit_as_desk(
+        &self,
+        envelope: Box<Envelope>,
+        act: Option<ActKey>,
+    ) -> Result<Vec<Answer>, DeskError> {
         let (reply, answered) = oneshot::channel();
         let submission = Submission {
             envelope,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use manzana_engine::grant::SignedGrant;
 use manzana_engine::ids::DeviceId;
 use manzana_engine::keys::{self, Purpose};
 use manzana_engine::wire::{Hello, decode_frame};
@@ -18,6 +19,8 @@ pub struct Claim {
     pub nonce: Vec<u8>,
     /// Its signature over nonce and hello.
     pub signature: [u8; 64],
+    /// Its grant, shown once it was asked again: a city that was put back may have lost it.
+    pub grant: Option<SignedGrant>,
 }
 
 /// Why a device is not let in.
@@ -50,14 +53,27 @@ impl Relay {
         peer: IpAddr,
     ) -> Result<(DeviceRecord, Hello), Refusal> {
         let record = self.device(&claim.device).await.map_err(Refusal::Storage)?;
+        let now = self.now();
+        let begin = || {
+            let attempt = self.doors.begin(&claim.device.to_string(), peer, now);
+            attempt.map_err(|_| Refusal::TooMany)
+        };
+        let lost = record.is_none() && self.head.borrow().recovering;
+        let returning = claim.grant.as_ref().filter(|_| lost);
+        let returning = returning.and_then(|grant| self.returning(&claim.device, grant));
+        if lost && returning.is_none() {
+            // It may have been enrolled after the backup that was put back: its grant will tell.
+            begin()?;
+            let nonce = self.nonce(&claim.device);
+            return Err(match claim.grant {
+                Some(_) => Refusal::NotLetIn,
+                None => Refusal::Again { nonce },
+            });
+        }
         let record = record.filter(|record| record.desk_seed.is_none());
         let record = record.filter(|record| record.revoked_at.is_none());
-        let record = record.ok_or(Refusal::NotLetIn)?;
-        let now = self.now();
-        let attempt = self
-            .doors
-            .begin(&record.id.to_string(), peer, now)
-            .map_err(|_| Refusal::TooMany)?;
+        let record = record.or(returning).ok_or(Refusal::NotLetIn)?;
+        let attempt = begin()?;
         let signed = [claim.nonce.as_slice(), hello].concat();
         let proven = keys::verify(&record.key, Purpose::Session, &signed, &claim.signature).is_ok();
         if proven {
@@ -69,6 +85,10 @@ impl Relay {
             return Err(Refusal::Again { nonce });
         }
         let hello: Hello = decode_frame(hello).map_err(|_| Refusal::Malformed)?;
+        if lost {
+            let kept = self.keep_returned(&record).await;
+            kept.map_err(Refusal::Storage)?;
+        }
         Ok((record, hello))
     }
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use data_encoding::BASE64URL_NOPAD;
 use manzana_engine::codec;
+use manzana_engine::grant::SignedGrant;
 use manzana_engine::ids::DeviceId;
 use manzana_engine::wire::{EnrolRequest, Hello};
 
@@ -21,6 +22,8 @@ use crate::storage::{DeviceRecord, StorageError};
 
 /// Header in which the first words of a device ride.
 const HELLO: &str = "x-manzana-hello";
+/// Header in which a device that is asked again shows its grant.
+const GRANT: &str = "x-manzana-grant";
 /// Longest hello, bytes, before base64: many scopes and fills.
 const HELLO_BYTES: usize = 12 << 10;
 /// Longest enrolment request, bytes.
@@ -96,7 +99,10 @@ async fn authenticate(
     let claim = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let claim = claim.and_then(parse_claim).ok_or_else(bad)?;
+    let mut claim = claim.and_then(parse_claim).ok_or_else(bad)?;
+    claim.grant = headers
+        .get(GRANT)
+        .and_then(|value| grant_of(value.as_bytes()));
     let hello = headers
         .get(HELLO)
         .map(|value| value.as_bytes())
@@ -139,5 +145,11 @@ fn parse_claim(text: &str) -> Option<Claim> {
             .ok()?
             .try_into()
             .ok()?,
+        grant: None,
     })
+}
+
+fn grant_of(text: &[u8]) -> Option<SignedGrant> {
+    let bytes = BASE64URL_NOPAD.decode(text).ok()?;
+    codec::decode(&bytes).ok()
 }

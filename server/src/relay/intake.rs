@@ -15,7 +15,6 @@ use manzana_engine::grant::GrantBody;
 use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::policy::{Facts, Rule};
 use manzana_engine::relay::intake::{Peek, answer, peek, split_by_documents};
-use manzana_engine::summary::DocKind;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Relay, RelayError};
@@ -86,14 +85,26 @@ impl From<StorageError> for IntakeError {
 pub(super) async fn run(relay: Weak<Relay>, mut queue: mpsc::Receiver<Submission>) {
     let mut batch = Vec::with_capacity(BATCH);
     // The relay before this one may have died between a change and what waited for it.
-    let mut overdue = true;
-    if let Some(relay) = relay.upgrade() {
-        overdue = !resume_all(&relay, Vec::new(), overdue).await;
-    }
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
+    let mut overdue = false;
+    let Some(ripe) = relay.upgrade().map(|relay| Arc::clone(&relay.ripe)) else {
+        return;
+    };
+    ripe.notify_one();
+    loop {
+        let came = tokio::select! {
+            biased;
+            () = ripe.notified() => None,
+            came = queue.recv_many(&mut batch, BATCH) => Some(came),
+        };
+        if came == Some(0) {
+            return;
+        }
         let Some(relay) = relay.upgrade() else { return };
-        let taken = std::mem::take(&mut batch);
-        let touched = take_in(&relay, taken).await;
+        overdue |= came.is_none();
+        let touched = match batch.is_empty() {
+            true => Vec::new(),
+            false => take_in(&relay, std::mem::take(&mut batch)).await,
+        };
         overdue = !resume_all(&relay, touched, overdue).await;
     }
 }
@@ -134,12 +145,19 @@ enum Decision {
     Early(GroupCommit),
     /// To be judged.
     Judge(Vec<Peek>),
+    /// To be let in if it fits: a receipt proves that it was in the log before a backup was put back.
+    Readmit {
+        /// Those of its changes that are not in the log again yet.
+        peeked: Vec<Peek>,
+        /// The folio that it was given.
+        folio: Option<u64>,
+    },
     /// Judged.
     Late(GroupCommit),
 }
 
 async fn take_in(relay: &Relay, submissions: Vec<Submission>) -> Vec<Hash> {
-    let ask = ask_about(submissions.iter().map(|s| s.envelope.as_ref()));
+    let ask = ask_about(relay, submissions.iter().map(|s| s.envelope.as_ref()));
     let facts = match relay.store.intake_facts(ask).await {
         Ok(facts) => facts,
         Err(error) => {
@@ -187,7 +205,7 @@ async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Result<Vec<Hash>, IntakeErr
     if reopened.is_empty() {
         return Ok(Vec::new());
     }
-    let ask = ask_about(reopened.iter().map(|(envelope, _)| envelope));
+    let ask = ask_about(relay, reopened.iter().map(|(envelope, _)| envelope));
     let mut batch = Batch::new(relay, relay.store.intake_facts(ask).await?);
     for (envelope, group) in reopened {
         if let Ok(work) = batch.reopen(Box::new(envelope), group) {
@@ -202,9 +220,13 @@ async fn resume(relay: &Relay, hashes: Vec<Hash>) -> Result<Vec<Hash>, IntakeErr
 }
 
 /// What must be known to take these envelopes in. Those that cannot be read are refused later.
-fn ask_about<'e>(envelopes: impl Iterator<Item = &'e Envelope>) -> IntakeAsk {
+fn ask_about<'e>(relay: &Relay, envelopes: impl Iterator<Item = &'e Envelope>) -> IntakeAsk {
+    let put_back = relay.was_put_back();
     let mut ask = IntakeAsk::default();
     for envelope in envelopes {
+        if put_back {
+            ask.envelopes.insert(envelope.hash());
+        }
         let context = &envelope.context;
         ask.chains.insert((context.device, context.incarnation));
         let groups = envelope.peek().map(|body| body.groups).unwrap_or_default();
@@ -212,6 +234,9 @@ fn ask_about<'e>(envelopes: impl Iterator<Item = &'e Envelope>) -> IntakeAsk {
             ask.docs.extend(entries.iter().map(|entry| entry.doc));
             for change in peek(&entries).unwrap_or_default() {
                 ask.actors.insert(change.actor);
+                if put_back {
+                    ask.deps.insert(change.hash);
+                }
                 ask.deps.extend(change.deps);
             }
         }
@@ -377,6 +402,7 @@ impl<'r> Batch<'r> {
             scopes: granted.scopes,
         };
         let foreign = envelope.context.city != self.relay.keys.city();
+        let proof = self.facts.proofs.get(&hash);
         let groups = body
             .groups
             .iter()
@@ -392,6 +418,10 @@ impl<'r> Batch<'r> {
                 let changes: Vec<Hash> = peeked.iter().map(|p| p.hash).collect();
                 if foreign {
                     return Some(refused(Rule::ForeignGrant, changes));
+                }
+                let proof = proof.as_ref().and_then(|answers| answers.get(index));
+                if let Some(decided) = proof.and_then(|answer| self.proven(answer, &peeked)) {
+                    return Some(decided);
                 }
                 if let Some(reason) = held {
                     let answer = Answer::Held { reason };
@@ -409,6 +439,33 @@ impl<'r> Batch<'r> {
             resumes: false,
             act: None,
             reply: None,
+        })
+    }
+
+    /// What a receipt of before a backup was put back says of a group. What was let in then is let in
+    /// again; what was not stays so, since its author has done something about it.
+    fn proven(&self, answer: &Answer, peeked: &[Peek]) -> Option<Decision> {
+        let folio = match answer {
+            Answer::Accepted { folio, .. } => *folio,
+            Answer::Refused { .. } | Answer::Orphaned { .. } => {
+                let changes = peeked.iter().map(|p| p.hash).collect();
+                return Some(Decision::Early(not_accepted(answer.clone(), changes)));
+            }
+            _ => return None,
+        };
+        let known = |hash: &Hash| match self.facts.fates.get(hash) {
+            Some(Fate::Accepted(seq)) => Some(*seq),
+            _ => None,
+        };
+        let fresh = peeked.iter().filter(|p| known(&p.hash).is_none());
+        let fresh: Vec<Peek> = fresh.cloned().collect();
+        let first = peeked.first().and_then(|p| known(&p.hash));
+        Some(match first.filter(|_| fresh.is_empty()) {
+            Some(seq) => Decision::Early(GroupCommit::Known { seq }),
+            None => Decision::Readmit {
+                peeked: fresh,
+                folio,
+            },
         })
     }
 
@@ -471,7 +528,7 @@ impl<'r> Batch<'r> {
         let mut touched = Vec::new();
         for (w, work) in self.works.iter().enumerate() {
             for (g, group) in work.groups.iter().enumerate() {
-                if matches!(group, Some(Decision::Judge(_))) {
+                if matches!(group, Some(Decision::Judge(_) | Decision::Readmit { .. })) {
                     places.push((w, g));
                     touched.push(
                         work.body.groups[g]
@@ -511,10 +568,13 @@ impl<'r> Batch<'r> {
 
     fn settle(&mut self, w: usize, g: usize, outcome: Outcome) {
         let work = &mut self.works[w];
-        let Some(Decision::Judge(peeked)) = &work.groups[g] else {
-            return;
+        let (peeked, reclaims) = match &work.groups[g] {
+            Some(Decision::Judge(peeked)) => (peeked, None),
+            Some(Decision::Readmit { peeked, folio }) => (peeked, *folio),
+            _ => return,
         };
         let changes: Vec<Hash> = peeked.iter().map(|p| p.hash).collect();
+        let proven = matches!(work.groups[g], Some(Decision::Readmit { .. }));
         let commit = match outcome {
             Outcome::Quarantined(detail) => GroupCommit::NotAccepted {
                 answer: Answer::Held {
@@ -523,19 +583,23 @@ impl<'r> Batch<'r> {
                 changes: changes.clone(),
                 detail: Some(detail),
             },
+            // What was accepted once is not given up for a base that is lost: whoever has it brings it.
+            Outcome::Judged(Verdict::Waiting { deps }) if proven => {
+                not_accepted(Answer::Waiting { deps }, changes.clone())
+            }
             Outcome::Judged(verdict) => match (answer(&verdict, &self.dead), verdict) {
                 (Some(answer), _) => not_accepted(answer, changes.clone()),
                 (None, Verdict::Accepted(entries)) => GroupCommit::Accepted(
                     entries
                         .into_iter()
-                        .zip(&work.body.groups[g])
+                        .zip(work.entries(g))
                         .map(|(accepted, entry)| EntryCommit {
                             doc: entry.doc,
                             hash: accepted.hash,
                             change: entry.change.clone().into(),
                             actor: accepted.actor,
-                            issues_folio: accepted.created
-                                && accepted.summary.doc_kind == DocKind::Petition,
+                            reclaims,
+                            given_back: !accepted.actor.belongs_to(&work.envelope.context.device),
                             summary: accepted.summary,
                         })
                         .collect(),
@@ -610,7 +674,8 @@ impl<'r> Batch<'r> {
         let work = &self.works[w];
         JobGroup {
             facts: work.facts.clone(),
-            entries: work.body.groups[g].clone(),
+            entries: work.entries(g).into_iter().cloned().collect(),
+            proven: matches!(work.groups[g], Some(Decision::Readmit { .. })),
         }
     }
 
@@ -653,6 +718,7 @@ impl<'r> Batch<'r> {
                         touched.extend(entries.iter().map(|entry| entry.hash));
                         self.relay.metrics.accepted.inc_by(entries.len() as u64);
                     }
+                    GroupCommit::Known { .. } => {}
                     GroupCommit::NotAccepted {
                         answer, changes, ..
                     } => {
@@ -699,6 +765,21 @@ enum Outcome {
 }
 
 impl Work {
+    /// The entries of a group that are judged: of one that is let in again, those not in the log yet.
+    fn entries(&self, g: usize) -> Vec<&Entry> {
+        let entries = &self.body.groups[g];
+        let Some(Decision::Readmit { peeked, .. }) = &self.groups[g] else {
+            return entries.iter().collect();
+        };
+        let fresh: BTreeSet<Hash> = peeked.iter().map(|p| p.hash).collect();
+        let all = peek(entries).unwrap_or_default();
+        let judged = entries
+            .iter()
+            .zip(all)
+            .filter(|(_, p)| fresh.contains(&p.hash));
+        judged.map(|(entry, _)| entry).collect()
+    }
+
     fn commit(&mut self) -> EnvelopeCommit {
         let mut parts = Vec::new();
         for part in std::mem::take(&mut self.envelope.parts) {
@@ -725,7 +806,7 @@ impl Work {
             .drain(..)
             .map(|group| match group? {
                 Decision::Early(commit) | Decision::Late(commit) => Some(commit),
-                Decision::Judge(_) => None,
+                Decision::Judge(_) | Decision::Readmit { .. } => None,
             })
             .collect();
         EnvelopeCommit {

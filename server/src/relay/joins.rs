@@ -53,6 +53,7 @@ impl Relay {
             actor: Actor::new(&desk.id, 0),
             record: RecordId::new(&desk.id, 0),
             records: Vec::new(),
+            bare: false,
         };
         let Reply::Authored(changes) = self.ask(&Request::Author(job)).await? else {
             return Err(internal("the gate answered something else"));

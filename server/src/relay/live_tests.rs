@@ -5,7 +5,7 @@ use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::Hash;
 use manzana_engine::keys::SecretKey;
 use manzana_engine::limits::{CHANGE_BYTES, FRAME_BYTES};
-use manzana_engine::relay::LogPlace;
+use manzana_engine::relay::{LogPlace, Opening};
 use manzana_engine::wire::{Down, Hello, Item, PROTOCOL_VERSION, Position, decode_frame};
 
 use super::*;
@@ -38,7 +38,14 @@ fn session(number: u8, scopes: &[Scope], head: Seq) -> Session {
         head,
         floor: 0,
     };
-    let begun = Session::begin(&hello, grant, granted, chain, log, 0, &[0; 16]);
+    let opening = Opening {
+        chain,
+        log,
+        time: 0,
+        nonce: &[0; 16],
+        recovery: None,
+    };
+    let begun = Session::begin(&hello, grant, granted, opening);
     begun.unwrap().0
 }
 

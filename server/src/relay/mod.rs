@@ -19,6 +19,7 @@ mod live;
 mod nonce;
 mod pace;
 mod packs;
+mod recovery;
 mod retention;
 mod session;
 mod upgrade;
@@ -121,6 +122,8 @@ pub struct Relay {
     /// Failed enrolments and proofs, per device and per address.
     doors: Attempts,
     submissions: mpsc::Sender<Submission>,
+    /// Groups may wait for nothing any more.
+    ripe: Arc<tokio::sync::Notify>,
     /// Documents whose heads are to be joined.
     wide: mpsc::Sender<manzana_engine::ids::DocId>,
     live: live::Live,
@@ -161,6 +164,8 @@ pub struct RelayMetrics {
     pub reconciliations: prometheus_client::metrics::counter::Counter,
     /// Documents that devices hold and the relay has not, or has otherwise, as they listed them.
     pub differences: prometheus_client::metrics::counter::Counter,
+    /// Changes that devices gave back after a backup was put back.
+    pub given_back: prometheus_client::metrics::counter::Counter,
     /// Batches committed.
     pub batches: prometheus_client::metrics::counter::Counter,
     /// Live sessions of devices.
@@ -202,6 +207,11 @@ impl RelayMetrics {
             "relay_differences",
             "Documents that devices hold otherwise",
             self.differences.clone(),
+        );
+        registry.register(
+            "relay_given_back",
+            "Changes that devices gave back",
+            self.given_back.clone(),
         );
         registry.register("relay_batches", "Batches committed", self.batches.clone());
         registry.register(
@@ -289,6 +299,7 @@ impl Relay {
             face: parts.face,
             clock,
             submissions,
+            ripe: Arc::default(),
             wide: to_join,
             live: live::Live::default(),
             commits: broadcast::channel(LIVE).0,
@@ -353,6 +364,11 @@ impl Relay {
     /// The city's keys.
     pub fn keys(&self) -> &CityKeys {
         &self.keys
+    }
+
+    /// Whether a backup of the city was ever put back.
+    fn was_put_back(&self) -> bool {
+        self.head.borrow().epoch > recovery::FIRST_EPOCH
     }
 
     fn now(&self) -> i64 {
@@ -492,6 +508,9 @@ async fn watch_settings(relay: std::sync::Weak<Relay>) {
         every.tick().await;
         let Some(relay) = relay.upgrade() else { return };
         relay.publish_catalogs(&mut published).await;
+        if let Err(error) = relay.follow_recovery().await {
+            tracing::error!(%error, "a recovery could not be followed");
+        }
         let Ok(count) = relay.store.setting(REVOCATIONS).await else {
             continue;
         };

@@ -16,7 +16,7 @@ use manzana_engine::grant::{GrantBody, Scope};
 use manzana_engine::ids::{DeviceId, DocId, Seq};
 use manzana_engine::limits::SEGMENT_BYTES;
 use manzana_engine::reconcile::Range;
-use manzana_engine::relay::{Ask, LogPlace, LogRowView, Need, Session, Sight};
+use manzana_engine::relay::{Ask, LogPlace, LogRowView, Need, Opening, Session, Sight};
 use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
@@ -75,8 +75,14 @@ impl<T> Socket for T where
 {
 }
 
-/// A carried envelope, or `None` for the session's own, with what became of it.
-type Reply = (Option<Box<Envelope>>, Result<Vec<Answer>, IntakeError>);
+/// What became of an envelope.
+struct Reply {
+    /// The envelope, where it is needed once more: a carried one, or any while the city recovers.
+    envelope: Option<Box<Envelope>>,
+    /// Whether it is of the session's own chain.
+    own: bool,
+    result: Result<Vec<Answer>, IntakeError>,
+}
 
 /// Runs a session to its end.
 pub(super) async fn run<W: Socket>(
@@ -146,15 +152,14 @@ impl<'r, W: Socket> Driver<'r, W> {
             head: head.seq,
             floor,
         };
-        let begun = Session::begin(
-            hello,
-            record.grant.clone(),
-            granted,
-            (chain.have, chain.hash),
+        let opening = Opening {
+            chain: (chain.have, chain.hash),
             log,
-            relay.now(),
-            &nonce,
-        );
+            time: relay.now(),
+            nonce: &nonce,
+            recovery: relay.recovery(&record.id, hello.position.epoch).await?,
+        };
+        let begun = Session::begin(hello, record.grant.clone(), granted, opening);
         let (session, first) = match begun {
             Ok(begun) => begun,
             Err(error) => {
@@ -218,6 +223,7 @@ impl<'r, W: Socket> Driver<'r, W> {
                 }
                 () = tokio::time::sleep_until(slow.unwrap_or_else(Instant::now)), if slow.is_some() => {}
                 _ = ping.tick() => {
+                    driver.session.tick();
                     if !driver.send_raw(Message::Ping(Bytes::new())).await {
                         break End::Gone;
                     }
@@ -266,9 +272,36 @@ impl<'r, W: Socket> Driver<'r, W> {
                 }
             }
             Ask::Reconcile { scope, ranges } => return self.reconcile(scope, &ranges).await,
+            Ask::Receipts(receipts) => {
+                let device = self.session.device();
+                self.relay.keep_receipts(&device, &receipts).await?;
+            }
+            Ask::Vouched { digest, of, docs } => {
+                let differing = self.relay.differing(&digest, of, docs).await?;
+                let frame = self.session.lacks(differing);
+                return Ok(self.say(frame).await);
+            }
+            Ask::TakeBack {
+                doc,
+                changes,
+                folio,
+            } => {
+                let changes = changes.into_iter().map(Vec::from).collect();
+                if let Err(error) = self.relay.take_back(doc, changes, folio).await {
+                    tracing::error!(%error, %doc, "what was given back could not be taken");
+                    return Ok(Some(End::Bye(ByeCode::Full)));
+                }
+                let frame = self.session.took_back();
+                return Ok(self.say(frame).await);
+            }
             Ask::Nothing => {}
         }
         Ok(None)
+    }
+
+    /// Sends a frame, if there is one.
+    async fn say(&mut self, frame: Option<Down>) -> Option<End> {
+        (!self.send(&frame?).await).then_some(End::Gone)
     }
 
     /// Says where a scope differs from what the device holds.
@@ -321,7 +354,8 @@ impl<'r, W: Socket> Driver<'r, W> {
         own: bool,
         replies: &mut FuturesUnordered<ReplyFuture>,
     ) {
-        let carried = (!own).then(|| envelope.clone());
+        let kept = !own || self.relay.was_put_back();
+        let kept = kept.then(|| envelope.clone());
         let (reply, answered) = oneshot::channel();
         let submission = Submission {
             envelope,
@@ -333,16 +367,30 @@ impl<'r, W: Socket> Driver<'r, W> {
         let sent = self.relay.submissions.send(submission).await;
         if sent.is_ok() {
             replies.push(Box::pin(async move {
-                (
-                    carried,
-                    answered.await.unwrap_or(Err(IntakeError::Internal)),
-                )
+                Reply {
+                    envelope: kept,
+                    own,
+                    result: answered.await.unwrap_or(Err(IntakeError::Internal)),
+                }
             }));
         }
     }
 
-    async fn replied(&mut self, (carried, result): Reply) -> Option<End> {
-        match (carried, result) {
+    async fn replied(&mut self, reply: Reply) -> Option<End> {
+        if let (Some(envelope), Ok(groups)) = (&reply.envelope, &reply.result) {
+            let awaited = self
+                .relay
+                .awaited(envelope, groups)
+                .await
+                .unwrap_or_default();
+            if !awaited.is_empty() {
+                let frame = self.session.lacks(awaited);
+                if let Some(end) = self.say(frame).await {
+                    return Some(end);
+                }
+            }
+        }
+        match (reply.envelope.filter(|_| !reply.own), reply.result) {
             (None, Ok(_)) => {
                 // Its answers are durable: they are read and signed like all others.
                 self.session.answers_arrived();

@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
 use manzana_engine::fold::Status;
 use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{
@@ -92,6 +93,38 @@ pub struct Head {
     pub epoch: u32,
     /// Last place of the log; 0 when empty.
     pub seq: Seq,
+    /// Put back from a backup, and the recovery is not closed: no folio is issued.
+    pub recovering: bool,
+}
+
+/// An epoch of the city's log that began when a backup was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochRow {
+    /// The record that says so, signed by the root.
+    pub record: SignedEpoch,
+    /// What the record says.
+    pub body: EpochBody,
+    /// City time at which its recovery was closed, milliseconds UTC.
+    pub closed_at: Option<i64>,
+    /// Folios that were declared void then: first and last of each run.
+    pub void: Vec<(u64, u64)>,
+}
+
+/// How far a recovery has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryCounts {
+    /// Changes accepted since the epoch began.
+    pub changes: u64,
+    /// Folios that came back with what a device proved.
+    pub reclaimed: u64,
+    /// The highest folio that anybody named; the first one after the backup's when nobody did.
+    pub next_folio: u64,
+    /// Petitions that have no folio yet.
+    pub without_folio: u64,
+    /// Groups that wait for changes which nobody has brought.
+    pub waiting: u64,
+    /// Devices that came since, and all that may come.
+    pub devices: (u64, u64),
 }
 
 /// A device as the relay knows it.
@@ -163,8 +196,10 @@ pub struct EntryCommit {
     pub actor: Actor,
     /// The document's summary after it.
     pub summary: Summary,
-    /// Whether it creates a petition, which is then given a folio.
-    pub issues_folio: bool,
+    /// The folio that its petition had before a backup was put back, as a receipt proves.
+    pub reclaims: Option<u64>,
+    /// Its actor is not the envelope's: the city takes back what a device proved to have been accepted.
+    pub given_back: bool,
 }
 
 /// What becomes of one group.
@@ -172,6 +207,11 @@ pub struct EntryCommit {
 pub enum GroupCommit {
     /// Goes into the log.
     Accepted(Vec<EntryCommit>),
+    /// Is in the log already: somebody else gave it back before its author came.
+    Known {
+        /// Place of its first entry.
+        seq: Seq,
+    },
     /// Does not; `changes` are the hashes that this concerns (descendants are orphaned by them).
     NotAccepted {
         /// The answer to keep for the author. Never `Answer::Accepted`.
@@ -301,8 +341,8 @@ pub fn moves(before: &[Scope], after: &[Scope]) -> Vec<(Scope, Move)> {
 /// What is known of a change's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// In the log.
-    Accepted,
+    /// In the log, at this place.
+    Accepted(Seq),
     /// Refused, orphaned, held or quarantined: its descendants are orphaned.
     Dead,
 }
@@ -553,6 +593,8 @@ pub struct IntakeAsk {
     pub deps: BTreeSet<Hash>,
     /// The documents they are of.
     pub docs: BTreeSet<DocId>,
+    /// Hashes of the envelopes, once a backup was put back: some may be proven.
+    pub envelopes: BTreeSet<Hash>,
 }
 
 /// The answers to an [`IntakeAsk`]; what is not known is absent.
@@ -570,6 +612,8 @@ pub struct IntakeFacts {
     pub fates: BTreeMap<Hash, Fate>,
     /// The documents, with their saved bytes.
     pub docs: BTreeMap<DocId, DocState>,
+    /// What receipts say became of the envelopes before a backup was put back.
+    pub proofs: BTreeMap<Hash, Vec<Answer>>,
 }
 
 /// Storage of one city's relay.
@@ -632,6 +676,7 @@ pub trait RelayStore: Send + Sync + 'static {
         facts.actors = self.actors(&Vec::from_iter(ask.actors)).await?;
         facts.fates = self.fates(&Vec::from_iter(ask.deps)).await?;
         facts.docs = self.docs(&Vec::from_iter(ask.docs)).await?;
+        facts.proofs = self.proofs(&Vec::from_iter(ask.envelopes)).await?;
         Ok(facts)
     }
 
@@ -738,4 +783,30 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>>;
     /// Writes a setting.
     async fn put_setting(&self, name: &str, value: &[u8]) -> Result<()>;
+
+    /// The city was put back from a backup: begins its next epoch and opens the recovery. Desk devices are
+    /// revoked, since what they did after the backup may come back; console sessions end; numbers of
+    /// answers and of users jump over those that are lost.
+    async fn begin_epoch(&self, record: &SignedEpoch, body: &EpochBody) -> Result<()>;
+    /// The latest epoch that began with a backup; `None` for a city that never was put back.
+    async fn epoch(&self) -> Result<Option<EpochRow>>;
+    /// How far the recovery of the latest epoch has come.
+    async fn recovery_counts(&self) -> Result<RecoveryCounts>;
+    /// Closes the recovery: the counter of folios goes on above the highest that anybody named, and those
+    /// below it that no petition has or claims are void. Gives the runs of void ones; `Missing` when no
+    /// recovery is open.
+    async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>>;
+    /// Keeps what receipts prove of envelopes that are not here. One that stands is kept as it is.
+    async fn put_proofs(&self, proofs: Vec<(Hash, Vec<Answer>)>) -> Result<()>;
+    /// What is proven of these envelopes; others are absent.
+    async fn proofs(&self, envelopes: &[Hash]) -> Result<BTreeMap<Hash, Vec<Answer>>>;
+    /// A device says that a petition had this folio; `proven` by a receipt, or not. A proven claim takes
+    /// the place of another, and nothing takes the place of a proven one.
+    async fn claim_folio(&self, doc: &DocId, folio: u64, proven: bool) -> Result<()>;
+    /// Petitions without a folio, oldest first, at most `limit`, without bytes.
+    async fn without_folio(&self, limit: usize) -> Result<Vec<DocState>>;
+    /// All chains of a device: incarnation and envelopes held.
+    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>>;
+    /// Adds a user under a number that a returned grant names; nothing when there is one.
+    async fn put_user(&self, user: &UserRow) -> Result<()>;
 }

@@ -107,14 +107,22 @@ fn chains<'c>(city: &'c CityState, verdict: &mut Verdict) -> BTreeMap<Key, Chang
 /// One folio for each petition, without gaps from the city's first, in the order of the log.
 pub fn folios(city: &CityState, verdict: &mut Verdict) {
     const RULE: &str = "folios";
-    let issued: Vec<u64> = city.log.iter().filter_map(|row| row.folio).collect();
+    let mut issued: Vec<u64> = city.log.iter().filter_map(|row| row.folio).collect();
     verdict.folios = issued.len();
-    for (folio, expected) in issued.iter().zip(city.first_folio..) {
+    if city.put_back {
+        issued.sort_unstable();
+    }
+    let void = city.void.iter().flat_map(|(first, last)| *first..=*last);
+    let mut all: Vec<u64> = issued.iter().copied().chain(void).collect();
+    if city.put_back {
+        all.sort_unstable();
+    }
+    for (folio, expected) in all.iter().zip(city.first_folio..) {
         if *folio != expected {
             verdict.fault(RULE, format!("{folio} where {expected} was due"));
         }
     }
-    let next = city.first_folio + issued.len() as u64;
+    let next = city.first_folio + all.len() as u64;
     if city.next_folio != next {
         verdict.fault(RULE, format!("next is {}, not {next}", city.next_folio));
     }

@@ -97,6 +97,10 @@ pub struct CityState {
     pub first_folio: u64,
     /// The next one.
     pub next_folio: u64,
+    /// Folios that were declared void, as runs.
+    pub void: Vec<(u64, u64)>,
+    /// Whether a backup was put back: folios then come back in any order.
+    pub put_back: bool,
     /// The log, in order.
     pub log: Vec<LogEntry>,
     /// The documents.

@@ -302,6 +302,12 @@ impl World {
     fn check_acknowledged(&mut self) {
         for (device, incarnation, n, seq) in self.acknowledged.clone() {
             let stands = self.store.look(|city| {
+                if city.head.epoch > 1 {
+                    // Places are others in a city that was put back: the envelope counts.
+                    let stored = city.envelopes.get(&(device, incarnation, n));
+                    let accepted = |answer: &Answer| matches!(answer, Answer::Accepted { .. });
+                    return stored.is_some_and(|stored| stored.answers.iter().any(accepted));
+                }
                 let at = usize::try_from(seq).unwrap_or_default();
                 let logged = city.log.get(at.wrapping_sub(1));
                 logged.is_some_and(|logged| logged.place == (device, incarnation, n))
@@ -353,7 +359,8 @@ impl World {
                 for state in city.docs.values() {
                     if covers(&held, &state.summary.scopes()) {
                         let row = kept.doc(&state.doc).ok().flatten();
-                        if let Some(what) = differs(row.as_ref(), state) {
+                        let put_back = city.head.epoch > 1;
+                        if let Some(what) = differs(row.as_ref(), state, put_back) {
                             let what = format!("phone {i}, {}: {what}", state.doc);
                             blame(Checker::Equal, what);
                         }
@@ -383,6 +390,7 @@ fn scopes_of(city: &City, doc: &DocId) -> Vec<Scope> {
 fn differs(
     row: Option<&DocRow>,
     state: &manzana_server::storage::DocState,
+    put_back: bool,
 ) -> Option<&'static str> {
     let Some(row) = row else {
         return Some("not held");
@@ -404,7 +412,8 @@ fn differs(
         (set(accepted) != set(&state.saved), "other changes"),
         (row.folio != state.folio, "another folio"),
         (
-            row.creation_seq != Some(state.creation_seq),
+            // In a city that was put back it may be told only to who comes for the first time.
+            row.creation_seq != Some(state.creation_seq) && !put_back,
             "another creation place",
         ),
         (row.provisional > 0, "provisional work on it"),
@@ -503,6 +512,8 @@ fn city_state(city: &City) -> CityState {
         head: city.head.seq,
         first_folio: FIRST_FOLIO,
         next_folio: city.next_folio,
+        void: city.void_folios(),
+        put_back: city.head.epoch > 1,
         log: log.collect(),
         docs: docs.collect(),
         chains,

@@ -45,6 +45,21 @@ struct Work<'c> {
     done: Committed,
 }
 
+/// The folio of a petition that has none: the one it had before a backup was put back, or the next one
+/// unless the city recovers.
+fn issue(city: &mut City, entry: &EntryCommit, has: Option<u64>) -> Option<u64> {
+    if has.is_some() || entry.summary.doc_kind != DocKind::Petition {
+        return None;
+    }
+    let claimed = entry.reclaims.or(city.recovery.claim_of(&entry.doc));
+    let reclaimed = claimed.filter(|folio| city.is_free(*folio, &entry.doc));
+    if reclaimed.is_some() || city.head.recovering {
+        return reclaimed;
+    }
+    city.next_folio += 1;
+    Some(city.next_folio - 1)
+}
+
 fn place_of(envelope: &EnvelopeCommit) -> Place {
     (envelope.device, envelope.incarnation, envelope.n)
 }
@@ -81,6 +96,10 @@ impl Work<'_> {
             order,
         };
         self.city.envelopes.insert(place, Arc::new(stored));
+        let waits = |answer: &Answer| matches!(answer, Answer::Waiting { .. });
+        if !answers.iter().any(waits) {
+            self.city.recovery.proofs.remove(&envelope.hash);
+        }
         let accepted = |answer: &Answer| matches!(answer, Answer::Accepted { .. });
         if let Some(act) = envelope
             .act
@@ -149,6 +168,10 @@ impl Work<'_> {
         });
         match group {
             GroupCommit::Accepted(entries) => self.accept(envelope, entries),
+            GroupCommit::Known { seq } => Ok(Answer::Accepted {
+                seq: *seq,
+                folio: None,
+            }),
             GroupCommit::NotAccepted {
                 answer, changes, ..
             } => {
@@ -189,7 +212,8 @@ impl Work<'_> {
             return Err(Misuse("a change that is in the log already").into());
         }
         let author = (envelope.device, envelope.incarnation);
-        if *city.actors.entry(entry.actor).or_insert(author) != author {
+        // What is given back is bound by its own device when that comes.
+        if !entry.given_back && *city.actors.entry(entry.actor).or_insert(author) != author {
             return Err(Misuse("an actor of another device or incarnation").into());
         }
         let old = city.docs.get(&entry.doc).cloned();
@@ -200,12 +224,7 @@ impl Work<'_> {
         self.before
             .entry(entry.doc)
             .or_insert((heads, scopes.clone()));
-        let created = old.is_none();
-        if entry.issues_folio && (!created || entry.summary.doc_kind != DocKind::Petition) {
-            return Err(Misuse("a folio for what is not a new petition").into());
-        }
-        let issued = entry.issues_folio.then_some(city.next_folio);
-        city.next_folio += u64::from(entry.issues_folio);
+        let issued = issue(city, entry, old.as_ref().and_then(|old| old.folio));
         let mut masked_name = old.as_ref().and_then(|old| old.masked_name.clone());
         for part in &mut city.parts {
             if part.place == place_of(envelope) && part.doc == entry.doc {

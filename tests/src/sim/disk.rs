@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use manzana_engine::answer::SignedReceipt;
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
@@ -161,6 +162,18 @@ impl ReplicaStore for SimStore {
 
     fn open_envelopes_of(&self, doc: &DocId) -> Result<Vec<EnvelopeRow>, DiskError> {
         self.read(|kept| kept.open_envelopes_of(doc))
+    }
+
+    fn own_chains(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>, DiskError> {
+        self.read(|kept| kept.own_chains(device))
+    }
+
+    fn receipts_before(
+        &self,
+        place: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SignedReceipt)>, DiskError> {
+        self.read(|kept| kept.receipts_before(place, limit))
     }
 
     fn carried(

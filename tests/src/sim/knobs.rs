@@ -55,6 +55,11 @@ pub struct Knobs {
     pub backup: u32,
     /// Weight: a phone's store is put back as it was copied.
     pub restore: u32,
+    /// Weight: the city's database is copied, to be put back some time.
+    pub city_backup: u32,
+    /// Weight: the city is put back as it was copied, and a recovery opens. Phones keep their stores then:
+    /// what both have lost is lost.
+    pub city_restore: u32,
     /// Weight: a phone is cloned; both go on with one key.
     pub clone: u32,
     /// Per mille of stores put back or cloned that notice it, and begin another incarnation by themselves.
@@ -98,6 +103,8 @@ impl Knobs {
             relay_full: 0,
             backup: 0,
             restore: 0,
+            city_backup: 0,
+            city_restore: 0,
             clone: 0,
             notice: 1_000,
             regrant: 0,
@@ -139,6 +146,12 @@ impl Knobs {
         if dice.chance(600) {
             knobs.segment_docs = 1 + dice.below(5) as usize;
         }
+        (knobs.city_backup, knobs.city_restore) = (0, 0);
+        if dice.chance(300) {
+            knobs.city_restore = 1 + dice.below(2) as u32;
+            knobs.city_backup = 2;
+            (knobs.restore, knobs.clone) = (0, 0);
+        }
         if knobs.restore > 0 {
             knobs.backup = knobs.backup.max(2);
         }
@@ -146,7 +159,7 @@ impl Knobs {
     }
 
     /// The weights of what goes wrong, by name: what shrinking turns off.
-    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 14] {
+    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 16] {
         [
             ("hand_over", &mut self.hand_over),
             ("poison", &mut self.poison),
@@ -156,6 +169,8 @@ impl Knobs {
             ("relay_full", &mut self.relay_full),
             ("backup", &mut self.backup),
             ("restore", &mut self.restore),
+            ("city_backup", &mut self.city_backup),
+            ("city_restore", &mut self.city_restore),
             ("clone", &mut self.clone),
             ("regrant", &mut self.regrant),
             ("revoke", &mut self.revoke),

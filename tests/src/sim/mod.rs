@@ -24,6 +24,7 @@ pub mod knobs;
 mod net;
 mod people;
 pub mod plant;
+mod recovery;
 pub mod shrink;
 pub mod store;
 pub mod story;

@@ -55,6 +55,7 @@ impl World {
             Step::HandOver { who, to } => self.hand_over(who, to),
             Step::Regrant { who, form } => self.regrant(who, form).await,
             Step::Revoke { who } => self.revoke(who).await,
+            Step::CityRestore { down } => self.restore_city(down).await,
             misfortune => self.suffer(misfortune),
         }
         self.run(ROUNDS_AFTER).await;
@@ -87,6 +88,10 @@ impl World {
                 self.tell(|| format!("phone {i} is backed up"));
                 let copy = self.phones[i].store.copy();
                 self.phones[i].backup = Some((copy, self.said.len()));
+            }
+            Step::CityBackup => {
+                self.tell(|| "the city is backed up".to_owned());
+                self.city_backup = Some(self.store.look(Clone::clone));
             }
             Step::Restore { who, noticed } => self.restore(who, noticed),
             Step::Clone { who, noticed } => self.clone_phone(who, noticed),

@@ -12,20 +12,23 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::PartKind;
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::reconcile::{Member, Members, Version};
 use manzana_engine::summary::DocKind;
 use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
-    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate,
-    Head, Invite, ListFilter, Listed, LogRow, Move, Period, RelayStore, Result, SessionRow,
-    StatusFilter, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, EpochRow,
+    Fate, Head, Invite, ListFilter, Listed, LogRow, Move, Period, RecoveryCounts, RelayStore,
+    Result, SessionRow, StatusFilter, StorageError, Stretch, SweepFrom, Swept, UserRow,
+    WaitingGroup,
 };
 
 use super::commit::{self, Misuse};
 use super::faults::{self, Faults, Side};
 use super::plant::Bug;
+use super::recovery::Recovery;
 
 /// Where an envelope stands: device, incarnation, place.
 pub type Place = (DeviceId, u32, u64);
@@ -91,15 +94,17 @@ pub struct City {
     pub(super) waiting: BTreeMap<Hash, BTreeSet<(Place, usize)>>,
     pub(super) parts: Vec<StoredPart>,
     /// Where each device said that it stood, and when.
-    places: BTreeMap<DeviceId, (Seq, i64)>,
+    pub(super) places: BTreeMap<DeviceId, (Seq, i64)>,
     /// Places up to here may be forgotten for scopes, and those that are.
     floor: Seq,
     forgotten: BTreeSet<(Seq, Scope)>,
     invites: BTreeMap<Hash, Invite>,
-    users: BTreeMap<UserId, UserRow>,
-    sessions: BTreeMap<Hash, SessionRow>,
+    pub(super) users: BTreeMap<UserId, UserRow>,
+    pub(super) sessions: BTreeMap<Hash, SessionRow>,
     pub(super) act_keys: BTreeMap<(UserId, String), RecordId>,
     settings: BTreeMap<String, Vec<u8>>,
+    /// What is known of a backup that was put back.
+    pub(super) recovery: Recovery,
 }
 
 impl City {
@@ -112,7 +117,11 @@ impl City {
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.into_bytes()));
         Self {
-            head: Head { epoch: 1, seq: 0 },
+            head: Head {
+                epoch: 1,
+                seq: 0,
+                recovering: false,
+            },
             next_folio: format.first_folio,
             log: Vec::new(),
             docs: BTreeMap::new(),
@@ -134,6 +143,7 @@ impl City {
             sessions: BTreeMap::new(),
             act_keys: BTreeMap::new(),
             settings: settings.into(),
+            recovery: Recovery::default(),
         }
     }
 
@@ -300,6 +310,14 @@ impl MemoryStore {
         look(&self.disk().city)
     }
 
+    /// Another disk takes its place, with this on it.
+    pub(super) fn put_back(&self, city: City) {
+        let mut disk = self.disk();
+        disk.city = city;
+        disk.behind = None;
+        disk.faults.revive();
+    }
+
     /// Plans.
     pub fn plan<T>(&self, plan: impl FnOnce(&mut Faults) -> T) -> T {
         plan(&mut self.disk().faults)
@@ -458,7 +476,7 @@ impl RelayStore for MemoryStore {
                 .iter()
                 .filter_map(|hash| Some((hash, city.fates.get(hash)?)));
             known
-                .map(|(hash, seq)| (*hash, seq.map_or(Fate::Dead, |_| Fate::Accepted)))
+                .map(|(hash, seq)| (*hash, seq.map_or(Fate::Dead, Fate::Accepted)))
                 .collect()
         })
     }
@@ -536,6 +554,8 @@ impl RelayStore for MemoryStore {
             if let Some(answers) = city.answers.get_mut(device) {
                 answers.retain(|no, _| *no > answers_seen);
             }
+            city.recovery
+                .jump_answers(&mut city.numbers, device, answers_seen);
             let place = if place < city.floor {
                 city.head.seq
             } else {
@@ -699,7 +719,10 @@ impl RelayStore for MemoryStore {
         self.read(|city| {
             let mut devices = city.devices.values();
             devices
-                .find(|device| device.user == user && device.desk_seed.is_some())
+                .find(|device| {
+                    let lives = device.desk_seed.is_some() && device.revoked_at.is_none();
+                    device.user == user && lives
+                })
                 .cloned()
         })
     }
@@ -749,7 +772,9 @@ impl RelayStore for MemoryStore {
             if city.users.values().any(|other| other.name == user.name) {
                 return Err(StorageError::Exists);
             }
-            let id = city.users.keys().last().copied().unwrap_or_default() + 1;
+            let last = city.users.keys().last().copied().unwrap_or_default();
+            let id = last.max(city.recovery.users_up_to) + 1;
+            city.recovery.users_up_to = id;
             let row = UserRow { id, ..user.clone() };
             city.users.insert(id, row);
             Ok(id)
@@ -813,9 +838,76 @@ impl RelayStore for MemoryStore {
             Ok(())
         })
     }
+
+    async fn begin_epoch(&self, record: &SignedEpoch, body: &EpochBody) -> Result<()> {
+        self.write(|city| {
+            city.begin_epoch(record, body);
+            Ok(())
+        })
+    }
+
+    async fn epoch(&self) -> Result<Option<EpochRow>> {
+        self.read(|city| city.recovery.epochs.last().cloned())
+    }
+
+    async fn recovery_counts(&self) -> Result<RecoveryCounts> {
+        self.read(City::recovery_counts)
+    }
+
+    async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>> {
+        self.write(|city| city.close_recovery(now))
+    }
+
+    async fn put_proofs(&self, proofs: Vec<(Hash, Vec<Answer>)>) -> Result<()> {
+        self.write(|city| {
+            for (envelope, answers) in proofs {
+                city.recovery.proofs.entry(envelope).or_insert(answers);
+            }
+            Ok(())
+        })
+    }
+
+    async fn proofs(&self, envelopes: &[Hash]) -> Result<BTreeMap<Hash, Vec<Answer>>> {
+        self.read(|city| {
+            let known = envelopes
+                .iter()
+                .filter_map(|hash| Some((*hash, city.recovery.proofs.get(hash)?.clone())));
+            known.collect()
+        })
+    }
+
+    async fn claim_folio(&self, doc: &DocId, folio: u64, proven: bool) -> Result<()> {
+        self.write(|city| {
+            city.recovery.claim(doc, folio, proven);
+            Ok(())
+        })
+    }
+
+    async fn without_folio(&self, limit: usize) -> Result<Vec<DocState>> {
+        self.read(|city| {
+            let mut found = city.without_folio();
+            found.truncate(limit);
+            found
+        })
+    }
+
+    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>> {
+        self.read(|city| {
+            let own = city.chains.iter().filter(|((by, _), _)| by == device);
+            own.map(|((_, incarnation), head)| (*incarnation, head.have))
+                .collect()
+        })
+    }
+
+    async fn put_user(&self, user: &UserRow) -> Result<()> {
+        self.write(|city| {
+            city.users.entry(user.id).or_insert_with(|| user.clone());
+            Ok(())
+        })
+    }
 }
 
-fn without_bytes(state: &DocState) -> DocState {
+pub(super) fn without_bytes(state: &DocState) -> DocState {
     DocState {
         saved: Bytes::new(),
         ..state.clone()

@@ -128,6 +128,13 @@ pub enum Step {
         /// Whether the store notices.
         noticed: bool,
     },
+    /// See [`Knobs::city_backup`].
+    CityBackup,
+    /// See [`Knobs::city_restore`].
+    CityRestore {
+        /// Rounds until the relay is started again.
+        down: u64,
+    },
     /// See [`Knobs::clone`].
     Clone {
         /// Phone.
@@ -206,7 +213,7 @@ fn side(dice: &mut Dice) -> Side {
 }
 
 /// What can happen, each with its weight.
-fn choices(knobs: &Knobs) -> [(u32, Maker); 23] {
+fn choices(knobs: &Knobs) -> [(u32, Maker); 25] {
     [
         (knobs.capture, |_, d| Step::Capture {
             who: d.next(),
@@ -265,6 +272,10 @@ fn choices(knobs: &Knobs) -> [(u32, Maker); 23] {
             who: d.next(),
             noticed: d.chance(knobs.notice),
         }),
+        (knobs.city_backup, |_, _| Step::CityBackup),
+        (knobs.city_restore, |_, d| Step::CityRestore {
+            down: d.below(20),
+        }),
         (knobs.clone, |knobs, d| Step::Clone {
             who: d.next(),
             noticed: d.chance(knobs.notice),
@@ -314,6 +325,8 @@ impl Step {
             Self::RelayFull { .. } => "relay_full",
             Self::Backup { .. } => "backup",
             Self::Restore { .. } => "restore",
+            Self::CityBackup => "city_backup",
+            Self::CityRestore { .. } => "city_restore",
             Self::Clone { .. } => "clone",
             Self::Regrant { .. } => "regrant",
             Self::Revoke { .. } => "revoke",

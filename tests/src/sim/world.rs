@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use manzana_engine::codec;
 use manzana_engine::document::DocumentError;
-use manzana_engine::grant::{Role, Scope};
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::grant::{Role, Scope, SignedGrant};
 use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::keys::SecretKey;
 use manzana_engine::replica::{
@@ -35,7 +36,7 @@ use super::gate::InlineGate;
 use super::knobs::Knobs;
 use super::net::Link;
 use super::plant::Bug;
-use super::store::MemoryStore;
+use super::store::{City, MemoryStore};
 
 /// City time when a story begins, milliseconds UTC: the day of the city's last shown folios.
 const BEGINS: i64 = 1_635_206_400_000;
@@ -50,7 +51,7 @@ const QUIET: u64 = 12;
 /// Milliseconds between two times that everybody comes by: the longest pause of a phone, and more.
 const PAUSE_MS: i64 = 26 * 3_600_000;
 /// Times that everybody comes by until nothing changes any more.
-const CYCLES: usize = 12;
+const CYCLES: usize = 16;
 
 /// The people: role, scopes of the first grant, block.
 const PEOPLE: [(Role, &[Scope], Option<u32>); 7] = [
@@ -86,6 +87,14 @@ pub(super) struct Phone {
     /// How often its store was put back or cloned: lives under one key beside the first.
     pub(super) lives: u32,
     device: DeviceId,
+}
+
+impl Phone {
+    /// Its grant, as its store has it.
+    fn grant(&self) -> Option<SignedGrant> {
+        let meta = self.replica.as_ref()?.meta().ok()?;
+        Some(meta.grant.clone())
+    }
 }
 
 /// What somebody was told is saved.
@@ -125,6 +134,8 @@ pub(super) struct World {
     sessions: JoinSet<()>,
     /// The relay is down until this round.
     pub(super) down_until: u64,
+    /// A copy of the relay's disk.
+    pub(super) city_backup: Option<City>,
     pub(super) round: u64,
     pub(super) misery: Dice,
     pub(super) entropy: Dice,
@@ -168,7 +179,11 @@ impl World {
         let mut world = Self {
             // A relay without room notes no place at which a phone stands, and of twins it notes one: it
             // may forget what the other has not read, which is repaired, as after a long absence.
-            orderly: knobs.is_orderly() && knobs.relay_full == 0 && !knobs.has_twins(),
+            // Nor is a city that was put back what its phones hold.
+            orderly: knobs.is_orderly()
+                && knobs.relay_full == 0
+                && knobs.city_restore == 0
+                && !knobs.has_twins(),
             knobs,
             phones: Vec::new(),
             relay: None,
@@ -177,6 +192,7 @@ impl World {
             clock: Arc::new(ManualClock::at(BEGINS)),
             sessions: JoinSet::new(),
             down_until: 0,
+            city_backup: None,
             round: 0,
             misery: Dice::new(seed, 2),
             entropy,
@@ -419,6 +435,41 @@ impl World {
         self.store.power_cut();
     }
 
+    /// The city is put back as it was copied. What operators did since is theirs to do again, unless a
+    /// phone can prove it; whom the administration had revoked it revokes again.
+    pub(super) async fn restore_city(&mut self, down: u64) {
+        let Some(backup) = self.city_backup.clone() else {
+            return;
+        };
+        self.tell(|| format!("the city is put back as it was at {}", backup.head.seq));
+        self.kill_relay();
+        self.down_until = self.round + down;
+        let keys = CityKeys::of_seeds(self.keys);
+        let (before, epoch) = (backup.head.epoch, self.store.look(|city| city.head.epoch));
+        let body = EpochBody {
+            city: keys.city(),
+            epoch: epoch + 1,
+            before,
+            cut: backup.head.seq,
+            at: self.clock.now_ms(),
+            why: "simulacro".to_owned(),
+        };
+        let record = SignedEpoch::sign(&body, keys.root());
+        self.store.put_back(backup);
+        self.store.begin_epoch(&record, &body).await.expect("room");
+        let revoked = self.phones.iter().filter(|phone| phone.revoked);
+        for device in revoked.map(|phone| phone.device) {
+            let again = self.store.revoke_device(&device, self.clock.now_ms());
+            again.await.expect("it is known");
+        }
+        let there = self.texts_in_city();
+        let desks = self.said.iter_mut().filter(|said| said.phone.is_none());
+        for said in desks {
+            said.lost |= said.text.as_ref().is_some_and(|text| !there.contains(text));
+        }
+        self.seen.clear();
+    }
+
     // ---- sessions ----
 
     /// A phone tries to begin a session.
@@ -448,6 +499,7 @@ impl World {
                 device: self.phones[i].device,
                 nonce: used,
                 signature,
+                grant: nonce.as_ref().and(self.phones[i].grant()),
             };
             match relay.admit(&claim, &hello, peer).await {
                 Ok((record, hello)) => {
@@ -639,7 +691,10 @@ impl World {
                 self.store.look(|city| city.head.seq),
             );
             if before.as_ref() == Some(&now) && self.desk_open.is_empty() {
-                return;
+                if !self.store.look(|city| city.head.recovering) {
+                    return;
+                }
+                self.close_recovery().await;
             }
             before = Some(now);
         }
@@ -647,6 +702,20 @@ impl World {
             Checker::Liveness,
             format!("something still changes after everybody came by {CYCLES} times"),
         );
+    }
+
+    /// The administrator has seen that nothing comes any more.
+    async fn close_recovery(&mut self) {
+        let Some(relay) = self.relay.clone() else {
+            return;
+        };
+        self.tell(|| "the recovery is closed".to_owned());
+        if let Err(error) = relay.close_recovery().await {
+            self.blame(
+                Checker::Liveness,
+                format!("the recovery does not close: {error}"),
+            );
+        }
     }
 
     fn state_of_phones(&self) -> Vec<Option<Vec<u8>>> {

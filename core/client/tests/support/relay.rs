@@ -16,7 +16,7 @@ use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::keys::{self, Purpose};
 use manzana_engine::relay::{
-    Ask, ChainEnd, LogPlace, LogRowView, Move, Need, Session, pack_segment,
+    Ask, ChainEnd, LogPlace, LogRowView, Move, Need, Opening, Session, pack_segment,
 };
 use manzana_engine::wire::{ByeCode, Down, EnrolRequest, Hello, Up, decode_frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -245,7 +245,14 @@ impl TestRelay {
             head,
             floor: 0,
         };
-        let begun = Session::begin(hello, grant, granted, chain, log, 1_000, &nonce);
+        let opening = Opening {
+            chain,
+            log,
+            time: 1_000,
+            nonce: &nonce,
+            recovery: None,
+        };
+        let begun = Session::begin(hello, grant, granted, opening);
         let (mut session, mut frames) = begun.unwrap();
         if self.is(Knob::Revoke) {
             frames = vec![Down::Bye {

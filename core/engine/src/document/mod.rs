@@ -348,7 +348,10 @@ impl Document {
     }
 
     /// One change without operations on top of all heads.
-    fn join(&mut self, actor: Actor) -> Result<MadeChange, DocumentError> {
+    ///
+    /// # Errors
+    /// When the document does not take it.
+    pub fn join(&mut self, actor: Actor) -> Result<MadeChange, DocumentError> {
         self.0.set_actor(ActorId::from(actor.as_bytes().as_slice()));
         let hash = self.0.empty_commit(CommitOptions::default().with_time(0));
         self.made(hash)

@@ -30,6 +30,11 @@ pub(crate) struct Size {
     pub(crate) own_ops: u64,
 }
 
+/// At least as many bytes as the document has when it is saved with one change more.
+pub(super) fn grown(bytes: usize, raw: &[u8]) -> usize {
+    bytes + raw.len() + OVERHEAD
+}
+
 /// Whether a change, which fits the document, may still be added to it. `bytes` are those of the
 /// document as saved, or an estimate that is not below them; gives the same for afterwards.
 ///
@@ -51,7 +56,7 @@ pub fn check(
     let greedy = size.own_ops + ops > AUTHOR_OPS
         || size.own_changes + 1 > AUTHOR_CHANGES
         || size.own_actors + fresh > AUTHOR_ACTORS;
-    let estimate = bytes + raw.len() + OVERHEAD;
+    let estimate = grown(bytes, raw);
     // Catalogs have one author.
     let own = estimate + size.own_changes * CHANGE_ITSELF;
     let spends = |limit| own > limit && document.bytes_by(&tag) + raw.len() > limit;

@@ -5,8 +5,9 @@
 
 pub mod intake;
 mod session;
+mod taking_back;
 
 pub use session::{
-    Ask, ChainEnd, LogPlace, LogRowView, MEND_AT_ONCE, Move, Need, Session, SessionError, Sight,
-    log_frames, pack_segment,
+    Ask, ChainEnd, LogPlace, LogRowView, MEND_AT_ONCE, Move, Need, Opening, Session, SessionError,
+    Sight, log_frames, pack_segment,
 };

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use minicbor::bytes::ByteVec;
 
+use super::taking_back::TakingBack;
 use crate::answer::{Answer, EnvelopeAnswer, ReceiptBody, SignedReceipt};
 use crate::codec;
 use crate::digest::{DigestBody, SignedDigest};
@@ -15,7 +16,9 @@ use crate::keys::SecretKey;
 use crate::limits::MEND_DOCS;
 use crate::reconcile::{self, Learnt, Members, Range};
 use crate::replica::held_scopes;
-use crate::wire::{ByeCode, Down, Fill, Hello, Item, PROTOCOL_VERSION, PackedDoc, Up};
+use crate::wire::{
+    ByeCode, Down, Fill, Hello, Item, PROTOCOL_VERSION, PackedDoc, Recovery, Up, Vouched,
+};
 
 /// How a change moved a document with respect to one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,28 @@ pub enum Ask {
         /// What the device said of it.
         ranges: Vec<Range>,
     },
+    /// Check these receipts, and keep what they prove of envelopes that are not here.
+    Receipts(Vec<SignedReceipt>),
+    /// The device holds just these documents of a scope. If the digest is ours and is theirs, give those
+    /// that differ from ours to [`Session::lacks`]; none, if not.
+    Vouched {
+        /// What we are said to have signed.
+        digest: SignedDigest,
+        /// The digest of the documents.
+        of: Hash,
+        /// The documents.
+        docs: Vec<Vouched>,
+    },
+    /// Take these changes of a document back: all of them were proven to have been accepted. Then ask
+    /// [`Session::took_back`].
+    TakeBack {
+        /// The document.
+        doc: DocId,
+        /// The changes, each after those it depends on.
+        changes: Vec<ByteVec>,
+        /// The folio that the device knows it by.
+        folio: Option<u64>,
+    },
     /// Nothing beyond what [`Session::need`] tells.
     Nothing,
 }
@@ -153,6 +178,8 @@ pub struct Session {
     rounds: usize,
     /// The documents of a repair that are still to be sent, the next ones first.
     mending: Option<(Scope, VecDeque<DocId>)>,
+    /// What the device gives back, while the city recovers.
+    back: Option<TakingBack>,
 }
 
 /// Where the city's log stands, as a session begins.
@@ -166,9 +193,24 @@ pub struct LogPlace {
     pub floor: Seq,
 }
 
+/// What a session begins with.
+#[derive(Debug, Clone)]
+pub struct Opening<'n> {
+    /// End of the device's chain.
+    pub chain: ChainEnd,
+    /// Head of the log.
+    pub log: LogPlace,
+    /// City time, milliseconds UTC.
+    pub time: i64,
+    /// For the device's next session.
+    pub nonce: &'n [u8],
+    /// The recovery that is open.
+    pub recovery: Option<Recovery>,
+}
+
 impl Session {
-    /// Begins a session after the device proved its key: the hello, its grant, the end of its chain
-    /// and the head of the log. Gives the session and its first frames.
+    /// Begins a session after the device proved its key: the hello, its grant, and where we stand. Gives
+    /// the session and its first frames.
     ///
     /// # Errors
     /// [`SessionError::Version`] when the device speaks another version.
@@ -176,11 +218,15 @@ impl Session {
         hello: &Hello,
         grant: SignedGrant,
         granted: GrantBody,
-        chain: ChainEnd,
-        log: LogPlace,
-        time: i64,
-        nonce: &[u8],
+        opening: Opening<'_>,
     ) -> Result<(Self, Vec<Down>), SessionError> {
+        let Opening {
+            chain,
+            log,
+            time,
+            nonce,
+            recovery,
+        } = opening;
         if hello.version != PROTOCOL_VERSION {
             return Err(SessionError::Version);
         }
@@ -231,6 +277,7 @@ impl Session {
             gap_told: false,
             rounds: ROUNDS_PER_SCOPE * held.len(),
             mending: None,
+            back: recovery.as_ref().map(|_| TakingBack::default()),
             held,
             grant,
             granted,
@@ -245,6 +292,7 @@ impl Session {
             have_hash: chain.1,
             grant: session.grant.clone(),
             nonce: nonce.to_vec().into(),
+            recovery,
         };
         let mut frames = vec![welcome];
         if pinned {
@@ -318,6 +366,13 @@ impl Session {
                 Ok((self.if_held(ask), None))
             }
             Up::Mend { scope, docs } => self.begin_mending(scope, docs),
+            // When the recovery has been closed, what still comes of it is passed over.
+            given @ (Up::Receipts { .. } | Up::Vouch { .. } | Up::GiveBack { .. }) => {
+                match &mut self.back {
+                    Some(back) => back.take(given),
+                    None => Ok((Ask::Nothing, None)),
+                }
+            }
         }
     }
 
@@ -388,6 +443,17 @@ impl Session {
             gone,
             unknown,
         })
+    }
+
+    /// Documents of which these heads were proven to have been accepted, and are not here: the device is
+    /// asked for them, some at a time. Gives what to send, if anything now.
+    pub fn lacks(&mut self, docs: Vec<Vouched>) -> Option<Down> {
+        self.back.as_mut()?.lacks(docs)
+    }
+
+    /// What was given back has been taken. Gives what to send, if anything now.
+    pub fn took_back(&mut self) -> Option<Down> {
+        self.back.as_mut()?.next()
     }
 
     fn push(
@@ -635,6 +701,12 @@ impl Session {
             }
         }
         frames
+    }
+
+    /// Some time has passed: what changed since the last digest is compared, so that a device that loses
+    /// its relay holds something that is signed.
+    pub fn tick(&mut self) {
+        self.digested = self.digested.filter(|last| *last == self.at);
     }
 
     /// Whether the device may hold a document in these scopes.

@@ -1,12 +1,12 @@
 //! What the relay's answers mean for documents and intents.
 
-use super::layers::Applied;
+use super::layers::{self, Applied};
 use super::staged::{Staged, key_of};
 use super::sync::ProtocolError;
 use super::{Change, EnvelopeRow, IntentState, Replica, ReplicaError, ReplicaResult};
 use super::{ReplicaStore, Write, is_clash};
 use crate::answer::{Answer, EnvelopeAnswer, SignedReceipt};
-use crate::ids::{DeviceId, Seq};
+use crate::ids::{DeviceId, DocId, Hash, Seq};
 use crate::wire::Up;
 
 use super::carry::TWIN;
@@ -46,6 +46,7 @@ impl<S: ReplicaStore> Replica<S> {
             self.load_carried()?;
         }
         self.ask_for_missing()?;
+        self.ask_for_broken()?;
         if seen >= self.session.acknowledged + ACKNOWLEDGE_EVERY {
             self.session.acknowledged = seen;
             self.session.queue.push(Up::Seen { answers: seen });
@@ -76,7 +77,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
                     let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
                     self.accepted_early(entries, *seq, *folio)?;
                 }
-                Answer::Orphaned { by } => self.bury(by, &row.docs)?,
+                Answer::Orphaned { by } => {
+                    self.bury(by, &row.docs)?;
+                    self.forsake(by, &row.docs)?;
+                }
                 _ => {}
             }
         }
@@ -87,6 +91,22 @@ impl<S: ReplicaStore> Staged<'_, S> {
         row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
         for (group, given) in answer.groups.iter().enumerate() {
             self.follow_up(&row, group, given, now)?;
+        }
+        Ok(())
+    }
+
+    /// What our work was built upon is in our accepted layer, and not in the city any more: a backup was put
+    /// back and nobody could prove it. The document comes again as the city has it.
+    fn forsake(&mut self, by: &Hash, docs: &[DocId]) -> ReplicaResult<(), S> {
+        if !self.meta.was_put_back() {
+            return Ok(());
+        }
+        for doc in docs {
+            let row = self.doc(doc)?;
+            let accepted = row.as_ref().map(layers::open_accepted);
+            if accepted.is_some_and(|opened| opened.is_ok_and(|held| held.has(by))) {
+                self.quarantine(*doc)?;
+            }
         }
         Ok(())
     }

@@ -86,7 +86,8 @@ impl<S: ReplicaStore> Replica<S> {
         };
         let row = self.store.envelope(&device, incarnation, n);
         let row = row.map_err(ReplicaError::Store)?;
-        let Some(row) = row.filter(|row| row.hash == hash) else {
+        // What was answered long ago and only went back to a city that had lost it says nothing new.
+        let Some(row) = row.filter(|row| row.hash == hash && row.answers.is_none()) else {
             return Ok(Ok(()));
         };
         let mut staged = self.stage()?;

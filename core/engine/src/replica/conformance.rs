@@ -52,6 +52,8 @@ macro_rules! replica_conformance {
             a_document_is_found_by_its_present_scopes
             an_envelope_comes_back_whole_and_is_replaced
             a_chain_is_read_in_order_from_any_place
+            the_own_chains_are_told_with_their_ends
+            receipts_are_read_back_newest_first
             envelopes_not_answered_for_good_are_found_by_document
             what_stands_is_told_without_opening_it
             carried_envelopes_wait_in_the_order_they_came
@@ -651,6 +653,37 @@ fn only_the_first<F: Fixture>(fixture: &mut F) {
     assert_eq!(ok(store.open_intents_of(&doc_id(2))), []);
     assert_eq!(ok(store.digest(&Scope::City)), set_hash(1));
     assert_eq!(ok(store.docs_in(&Scope::City)), [doc_id(1)]);
+}
+
+/// Those of others are not among them.
+pub fn the_own_chains_are_told_with_their_ends<F: Fixture>(fixture: &mut F) {
+    assert_eq!(ok(fixture.store().own_chains(&OWN)), []);
+    for (device, incarnation, n) in [(OWN, 7, 1), (OWN, 7, 2), (OWN, 3, 5), (OTHER, 7, 9)] {
+        commit(
+            fixture,
+            [put_envelope(&envelope_row(device, incarnation, n, &[1]))],
+        );
+    }
+    let mut chains = ok(fixture.store().own_chains(&OWN));
+    chains.sort_unstable();
+    assert_eq!(chains, [(3, 5), (7, 2)]);
+}
+
+/// In pieces that join without a gap, wherever one begins.
+pub fn receipts_are_read_back_newest_first<F: Fixture>(fixture: &mut F) {
+    for time in 1..=5 {
+        commit(fixture, [Write::Receipt(receipt(time))]);
+    }
+    let store = fixture.store();
+    let (mut before, mut read) = (u64::MAX, Vec::new());
+    loop {
+        let piece = ok(store.receipts_before(before, 2));
+        let Some((last, _)) = piece.last() else { break };
+        before = *last;
+        read.extend(piece.into_iter().map(|(_, receipt)| receipt));
+    }
+    assert_eq!(read, [5, 4, 3, 2, 1].map(receipt));
+    assert_eq!(ok(store.receipts_before(u64::MAX, 0)), []);
 }
 
 /// Neither at once nor after reopening; and the store goes on working.

@@ -192,7 +192,8 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let mut accepted = relays.clone();
         // Never step back: a change that came by the log may be newer than the pack. What contradicts
         // gives way.
-        if let Some(held) = row.as_ref().and_then(|row| open_accepted(row).ok()) {
+        let sound = row.as_ref().filter(|row| !row.quarantined);
+        if let Some(held) = sound.and_then(|row| open_accepted(row).ok()) {
             let mut changes = held.changes().into_iter();
             if !changes.all(|made| accepted.apply(&made.bytes).is_ok()) {
                 accepted = relays.clone();
@@ -250,11 +251,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
             accepted_heads: summary.heads.clone(),
             accepted_scopes: scopes,
             shown: None,
-            creation_seq: old
-                .as_ref()
-                .and_then(|old| old.creation_seq)
-                .or(creation_seq),
-            folio: old.as_ref().and_then(|old| old.folio).or(folio),
+            // The last word counts: a city that was put back may say something else.
+            creation_seq: creation_seq.or(old.as_ref().and_then(|old| old.creation_seq)),
+            folio: folio.or(old.as_ref().and_then(|old| old.folio)),
             provisional: 0,
             quarantined: false,
             summary,

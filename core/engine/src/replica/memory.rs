@@ -180,6 +180,25 @@ impl ReplicaStore for MemoryReplica {
         }))
     }
 
+    fn own_chains(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>, MemoryError> {
+        let own = self.envelopes.keys().filter(|(by, ..)| by == device);
+        // Keys ascend: the last one of a chain stays.
+        let ends: BTreeMap<u32, u64> = own.map(|(_, incarnation, n)| (*incarnation, *n)).collect();
+        Ok(ends.into_iter().collect())
+    }
+
+    fn receipts_before(
+        &self,
+        place: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SignedReceipt)>, MemoryError> {
+        let placed = (1..).zip(self.receipts.iter().cloned());
+        let mut before: Vec<_> = placed.filter(|(at, _)| *at < place).collect();
+        before.reverse();
+        before.truncate(limit);
+        Ok(before)
+    }
+
     fn carried(
         &self,
         device: &DeviceId,

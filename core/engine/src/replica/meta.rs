@@ -4,6 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::repair::Fruitless;
+use crate::digest::SignedDigest;
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
@@ -100,6 +101,12 @@ pub struct Meta {
     /// Documents that do not open here, to be asked for whole in every session until they do.
     #[cbor(n(25), default)]
     pub(super) broken: Vec<DocId>,
+    /// The city was put back from a backup and takes back what it lost, as the relay last said.
+    #[cbor(n(29), default)]
+    pub(super) recovering: bool,
+    /// The last digest of each scope that was the relay's too: what it proves goes back if the city loses it.
+    #[cbor(n(30), default)]
+    pub(super) vouched: Vec<(Scope, SignedDigest)>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
@@ -174,6 +181,8 @@ impl Meta {
             surplus: Vec::new(),
             missing: Vec::new(),
             broken: Vec::new(),
+            recovering: false,
+            vouched: Vec::new(),
         })
     }
 
@@ -224,6 +233,11 @@ impl Meta {
     /// changes with the same actor and number block a document for ever.
     pub(super) fn next_actor(&mut self) {
         self.actor = self.actor.wrapping_add(1);
+    }
+
+    /// Whether the log that this device reads began with a backup that was put back.
+    pub(super) fn was_put_back(&self) -> bool {
+        self.position.epoch > 1
     }
 
     /// Notes a document that does not open here.

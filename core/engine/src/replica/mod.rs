@@ -21,6 +21,7 @@ mod author;
 mod carry;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod give_back;
 mod layers;
 mod memory;
 mod meta;
@@ -145,6 +146,8 @@ struct Session {
     asked: BTreeSet<DocId>,
     /// Answers acknowledged in this session.
     acknowledged: u64,
+    /// What goes back to a relay that recovers.
+    giving_back: Option<give_back::GivingBack>,
 }
 
 /// One device's replica of its part of the city.

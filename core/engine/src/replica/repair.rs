@@ -75,6 +75,12 @@ impl Meta {
         &self.surplus
     }
 
+    /// The city was put back, and what it lacks has been given back as far as it could be proven: the rest is
+    /// lost there, and so it is here.
+    fn may_step_back(&self) -> bool {
+        self.was_put_back() && !self.recovering
+    }
+
     fn may_repair(&self, scope: &Scope) -> bool {
         let Some(note) = self.fruitless.iter().find(|note| note.scope == *scope) else {
             return true;
@@ -153,6 +159,7 @@ impl<S: ReplicaStore> Replica<S> {
         let differs = here && staged.digest(&body.scope)?.digest() != body.digest;
         if here && !differs {
             staged.meta.note_equal(&body.scope);
+            staged.meta.note_vouched(&body.scope, digest);
         }
         let finished = staged.finish();
         self.commit(finished)?;
@@ -223,6 +230,7 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Err(ProtocolError::Malformed));
         };
         let meta = self.meta()?;
+        let steps_back = meta.may_step_back();
         repair.rounds += 1;
         let learnt = reply.learnt;
         repair.found |= !learnt.theirs.is_empty() || !learnt.ours_only.is_empty();
@@ -232,7 +240,7 @@ impl<S: ReplicaStore> Replica<S> {
         let spare = learnt.ours_only.into_iter();
         repair
             .spare
-            .extend(spare.filter(|doc| !meta.surplus.contains(doc)));
+            .extend(spare.filter(|doc| steps_back || !meta.surplus.contains(doc)));
         if repair.missing.len() > ours.len().max(REFILL_FROM) {
             // More is missing than is here: packs bring it for fewer bytes.
             self.refill(scope.clone())?;
@@ -299,20 +307,36 @@ impl<S: ReplicaStore> Replica<S> {
             staged.meta.forget_named(&packed.doc);
             match (staged.install_opened(packed)?, version) {
                 (Installed::Whole, _) | (Installed::Not, None) => {}
+                (Installed::More, _) if staged.meta.may_step_back() => {
+                    staged.quarantine(packed.doc)?;
+                }
                 (Installed::More, _) => staged.meta.note_surplus(packed.doc),
                 (Installed::Not, Some(version)) => staged.meta.except(packed.doc, version),
             }
         }
         for doc in gone.iter().filter(|doc| repair.asked.remove(doc).is_some()) {
-            staged.stray(*doc, scope)?;
+            match staged.meta.recovering {
+                // It may have left in the city that was put back, and not in the one that was.
+                true => staged.meta.note_surplus(*doc),
+                false => staged.stray(*doc, scope)?,
+            }
+        }
+        for doc in gone.iter().chain(unknown) {
+            if staged.meta.may_step_back() {
+                staged.meta.forget_named(doc);
+            }
         }
         for doc in unknown {
             if repair.asked.remove(doc).is_some() && staged.doc(doc)?.is_some() {
-                staged.meta.note_surplus(*doc);
+                match staged.meta.may_step_back() {
+                    true => staged.stray(*doc, scope)?,
+                    false => staged.meta.note_surplus(*doc),
+                }
             }
         }
         let finished = staged.finish();
         self.commit(finished)?;
+        self.ask_for_broken()?;
         let answered = repair.asked.is_empty();
         self.session.repair = Some(repair);
         if answered {

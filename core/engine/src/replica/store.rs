@@ -175,6 +175,15 @@ pub trait ReplicaStore {
     ) -> Result<Vec<EnvelopeRow>, Self::Error>;
     /// Envelopes touching the document that are not answered for good, in the order they were stored.
     fn open_envelopes_of(&self, doc: &DocId) -> Result<Vec<EnvelopeRow>, Self::Error>;
+    /// The device's own chains that the store holds: incarnation and last place, in any order.
+    fn own_chains(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>, Self::Error>;
+    /// Receipts stored before this one (`u64::MAX` for all), newest first, at most `limit`, each with its
+    /// place in the store.
+    fn receipts_before(
+        &self,
+        place: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SignedReceipt)>, Self::Error>;
     /// Unanswered envelopes outside the chain (device, incarnation), in the order they were stored, at
     /// most `limit`: other devices' and the own ones of earlier incarnations.
     fn carried(

@@ -118,6 +118,8 @@ impl<S: ReplicaStore> Replica<S> {
         match doc {
             Some(doc) if doc.doc == id => drop(staged.install_opened(&doc)?),
             Some(_) => return Ok(Err(ProtocolError::Malformed)),
+            // A city that was put back may have lost it, and gets it back.
+            None if staged.meta.recovering => {}
             None => {
                 staged.meta.mended(&id);
                 staged.leave(id)?;
@@ -181,7 +183,18 @@ impl<S: ReplicaStore> Staged<'_, S> {
     ) -> ReplicaResult<Option<DocId>, S> {
         if let Some(row) = self.doc(&doc)? {
             match open_accepted(&row) {
-                Ok(accepted) if accepted.has(&hash) => return Ok(None),
+                Ok(accepted) if accepted.has(&hash) => {
+                    let creation = crate::ids::DocId::of_creation(&hash) == doc;
+                    let told = super::DocRow {
+                        folio: folio.or(row.folio),
+                        creation_seq: Some(seq).filter(|_| creation).or(row.creation_seq),
+                        ..row.clone()
+                    };
+                    if told != row {
+                        self.put_doc(told);
+                    }
+                    return Ok(None);
+                }
                 Ok(_) => {}
                 Err(_) => self.quarantine(doc).map(drop)?,
             }
@@ -209,6 +222,7 @@ impl<S: ReplicaStore> Staged<'_, S> {
         for scope in gone {
             self.meta.position.scopes.retain(|other| *other != scope);
             self.meta.position.fills.retain(|fill| fill.scope != scope);
+            self.meta.vouched.retain(|(other, _)| *other != scope);
             for doc in self.store().docs_in(&scope).map_err(ReplicaError::Store)? {
                 self.leave_scope(doc, &scope)?;
             }

@@ -85,6 +85,9 @@ impl<S: ReplicaStore> Replica<S> {
         if !self.session.queue.is_empty() {
             return Ok(Some(self.session.queue.remove(0)));
         }
+        if let Some(frame) = self.next_back()? {
+            return Ok(Some(frame));
+        }
         if let Some(envelope) = self.session.carried.pop() {
             return Ok(Some(Up::Carry {
                 envelope: codec::encode(&envelope).into(),
@@ -145,10 +148,14 @@ impl<S: ReplicaStore> Replica<S> {
                 have_hash,
                 grant,
                 nonce,
+                recovery,
                 ..
             } => {
                 if version != PROTOCOL_VERSION {
                     return Ok(Err(ProtocolError::Version));
+                }
+                if let Err(error) = self.begin_giving_back(recovery.as_ref())? {
+                    return Ok(Err(error));
                 }
                 self.welcome((epoch, seq), time, (have, have_hash), grant, nonce, around)
             }
@@ -169,6 +176,7 @@ impl<S: ReplicaStore> Replica<S> {
                 gone,
                 unknown,
             } => self.mend(&scope, &segment, &gone, &unknown),
+            Down::Lacks { docs } => self.lacks(&docs),
             Down::Carried { hash, groups } => self.carried(hash, groups, around.now),
             Down::Bye { .. } => {
                 self.hang_up();
@@ -194,6 +202,7 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Err(ProtocolError::Unverified));
         }
         staged.meta.nonce = nonce;
+        staged.meta.recovering = self.session.giving_back.is_some();
         staged.meta.city_time = staged.meta.city_time.max(time);
         let position = &mut staged.meta.position;
         if position.epoch != epoch || position.seq > head {

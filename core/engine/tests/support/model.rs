@@ -216,6 +216,7 @@ impl Relay {
             actor: Actor::new(&desk, 0),
             record: RecordId::new(&desk, 0),
             records: Vec::new(),
+            bare: false,
         };
         let changes = author(&job).unwrap().into_iter();
         let entries = changes.map(|change| Entry { doc: *doc, change });
@@ -352,6 +353,7 @@ impl Relay {
             groups: vec![JobGroup {
                 facts,
                 entries: entries.to_vec(),
+                proven: false,
             }],
         };
         let mut judged = judge(&job).unwrap();

@@ -9,6 +9,7 @@ use manzana_engine::codec;
 use manzana_engine::digest::{DigestBody, SetHash, SignedDigest};
 use manzana_engine::document::Document;
 use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part, PartKind};
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
 use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::gate::chunk;
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
@@ -22,7 +23,7 @@ use manzana_engine::relay::pack_segment;
 use manzana_engine::seal::{self, Entropy, Petitioner};
 use manzana_engine::summary::{DocKind, Priority, Summary};
 use manzana_engine::wire::{self, ByeCode, Down, EnrolRequest, Enrolment, Fill, Hello, Item};
-use manzana_engine::wire::{PROTOCOL_VERSION, PackedDoc, Up};
+use manzana_engine::wire::{ChainHeld, PROTOCOL_VERSION, PackedDoc, Recovery, Up, Vouched};
 use minicbor::{Decode, Encode};
 
 /// A named value: its bytes, and how bytes are read and written again.
@@ -494,7 +495,43 @@ fn up() -> Vec<Case> {
                 docs: vec![doc()],
             },
         ),
+        case(
+            "up_receipts",
+            &Up::Receipts {
+                receipts: vec![SignedReceipt::sign(&receipt_body(), &relay())],
+            },
+        ),
+        case(
+            "up_vouch",
+            &Up::Vouch {
+                digest: SignedDigest::sign(&digest_body(), &relay()),
+                docs: vec![Vouched {
+                    doc: doc(),
+                    heads: vec![hash(8)],
+                }],
+                last: true,
+            },
+        ),
+        case(
+            "up_give_back",
+            &Up::GiveBack {
+                doc: doc(),
+                changes: vec![vec![5; 3].into()],
+                folio: Some(30_852),
+            },
+        ),
     ]
+}
+
+fn epoch_body() -> EpochBody {
+    EpochBody {
+        city: root().city(),
+        epoch: 28_000_000,
+        before: 1,
+        cut: 40_000,
+        at: NOW,
+        why: "disco perdido".to_owned(),
+    }
 }
 
 fn ranges() -> Vec<Range> {
@@ -570,7 +607,18 @@ fn down() -> Vec<Case> {
         have_hash: hash(8),
         grant: grant().0,
         nonce: vec![9; 16].into(),
+        recovery: None,
     };
+    let mut recovering = welcome.clone();
+    if let Down::Welcome { recovery, .. } = &mut recovering {
+        *recovery = Some(Recovery {
+            record: SignedEpoch::sign(&epoch_body(), &root()),
+            chains: vec![ChainHeld {
+                incarnation: 77,
+                have: 800,
+            }],
+        });
+    }
     let receipt = Down::Receipt {
         receipt: SignedReceipt::sign(&receipt_body(), &relay()),
     };
@@ -627,6 +675,8 @@ fn down() -> Vec<Case> {
                 unknown: vec![DocId([7; 16])],
             },
         ),
+        case("down_welcome_recovering", &recovering),
+        case("down_lacks", &Down::Lacks { docs: vec![doc()] }),
     ];
     let byes = [
         ("down_bye_going_away", ByeCode::GoingAway),

@@ -16,7 +16,7 @@ use manzana_engine::ids::{CatalogId, DeviceId, DocId, RecordId, UserId};
 use manzana_engine::intent::NewPetition;
 use manzana_engine::keys::{self, Purpose, SecretKey};
 use manzana_engine::record::{CatalogRef, Event};
-use manzana_engine::relay::{Ask, LogPlace, Need, Session, pack_segment};
+use manzana_engine::relay::{Ask, LogPlace, Need, Opening, Session, pack_segment};
 use manzana_engine::replica::{
     Continuity, DocRow, MemoryReplica, Meta, ProtocolError, Replica, ReplicaStore, Saved,
     Surroundings, held_scopes,
@@ -240,14 +240,17 @@ impl World {
             &hello,
             known.grant.clone(),
             known.granted.clone(),
-            self.relay.chain(device, hello.incarnation),
-            LogPlace {
-                epoch: self.relay.epoch,
-                head: self.relay.head(),
-                floor: self.relay.floor,
+            Opening {
+                chain: self.relay.chain(device, hello.incarnation),
+                log: LogPlace {
+                    epoch: self.relay.epoch,
+                    head: self.relay.head(),
+                    floor: self.relay.floor,
+                },
+                time: self.relay.time,
+                nonce: &nonce,
+                recovery: None,
             },
-            self.relay.time,
-            &nonce,
         )
         .unwrap();
         self.relay.forget_answers(&device, hello.answers_seen);
@@ -388,6 +391,8 @@ impl World {
                 }
             }
             Ask::Nothing => None,
+            // No backup is put back in this world.
+            Ask::Receipts(_) | Ask::Vouched { .. } | Ask::TakeBack { .. } => None,
         };
         let Some(wire) = &mut self.devices[i].wire else {
             return;

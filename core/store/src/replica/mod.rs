@@ -84,7 +84,8 @@ impl SqliteReplica {
 
     /// The latest receipts, newest first, at most `limit`: what the relay signed for.
     pub fn receipts(&self, limit: usize) -> Result<Vec<SignedReceipt>, StoreError> {
-        queue::receipts(&self.conn, limit)
+        let latest = queue::receipts(&self.conn, u64::MAX, limit)?;
+        Ok(latest.into_iter().map(|(_, receipt)| receipt).collect())
     }
 }
 
@@ -132,6 +133,18 @@ impl ReplicaStore for SqliteReplica {
 
     fn open_envelopes_of(&self, doc: &DocId) -> Result<Vec<EnvelopeRow>, StoreError> {
         queue::envelopes(&self.conn, queue::OPEN_ENVELOPES, [doc.as_bytes()])
+    }
+
+    fn own_chains(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>, StoreError> {
+        queue::own_chains(&self.conn, device)
+    }
+
+    fn receipts_before(
+        &self,
+        place: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SignedReceipt)>, StoreError> {
+        queue::receipts(&self.conn, place, limit)
     }
 
     fn carried(

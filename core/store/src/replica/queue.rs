@@ -62,8 +62,10 @@ const OPEN_INTENT: &str = "INSERT INTO intent_docs (doc, place) VALUES (?1, ?2)
      ON CONFLICT DO NOTHING";
 pub(super) const CLOSE_INTENT: &str = "DELETE FROM intent_docs WHERE doc = ?1 AND place = ?2";
 
-pub(super) const RECEIPTS: &str =
-    "SELECT body, signature FROM receipts ORDER BY place DESC LIMIT ?1";
+pub(super) const RECEIPTS: &str = "SELECT place, body, signature FROM receipts
+     WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
+pub(super) const OWN_CHAINS: &str =
+    "SELECT incarnation, max(n) FROM envelopes WHERE device = ?1 GROUP BY incarnation";
 const PUT_RECEIPT: &str = "INSERT INTO receipts (time, body, signature) VALUES (?1, ?2, ?3)";
 pub(super) const DROP_RECEIPTS: &str = "DELETE FROM receipts WHERE time < ?1";
 
@@ -234,13 +236,30 @@ pub(super) fn put_receipt(tx: &Transaction<'_>, receipt: &SignedReceipt) -> Resu
     Ok(())
 }
 
-/// The latest receipts, newest first.
-pub(super) fn receipts(conn: &Connection, limit: usize) -> Result<Vec<SignedReceipt>, StoreError> {
-    collect(conn, RECEIPTS, [limit_of(limit)], |row| {
-        Ok(SignedReceipt {
-            body: row.get(0)?,
-            signature: row.get(1)?,
-        })
+/// The latest receipts before a place, newest first, each with its own.
+pub(super) fn receipts(
+    conn: &Connection,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<(u64, SignedReceipt)>, StoreError> {
+    // Places do not reach what SQLite cannot hold.
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    collect(conn, RECEIPTS, (before, limit_of(limit)), |row| {
+        let receipt = SignedReceipt {
+            body: row.get(1)?,
+            signature: row.get(2)?,
+        };
+        Ok((uint(row.get(0)?)?, receipt))
+    })
+}
+
+/// The device's chains: incarnation and last place.
+pub(super) fn own_chains(
+    conn: &Connection,
+    device: &DeviceId,
+) -> Result<Vec<(u32, u64)>, StoreError> {
+    collect(conn, OWN_CHAINS, [device.as_bytes()], |row| {
+        Ok((row.get(0)?, uint(row.get(1)?)?))
     })
 }
 

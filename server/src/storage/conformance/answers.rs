@@ -113,7 +113,7 @@ pub async fn fates_tell_accepted_from_dead<B: Backend>() {
     let theft = beto.envelope(vec![refused(vec![entry.hash])]);
     store.commit_batch(batch(vec![theft], &[])).await.unwrap();
     let fates = store.fates(&hashes).await.unwrap();
-    assert_eq!(fates.get(&entry.hash), Some(&Fate::Accepted));
+    assert_eq!(fates.get(&entry.hash), Some(&Fate::Accepted(1)));
     assert_eq!(fates.get(&lost), Some(&Fate::Dead));
     assert_eq!((fates.get(&unknown), fates.get(&waits)), (None, None));
     // A change is in the log once.

@@ -140,7 +140,8 @@ impl Sheet {
             change: Bytes::from(format!("{} change {}", self.doc, self.summary.changes)),
             actor: author.actor(),
             summary: self.summary.clone(),
-            issues_folio: first && self.summary.doc_kind == DocKind::Petition,
+            reclaims: None,
+            given_back: false,
         }
     }
 

@@ -17,6 +17,7 @@ use super::convert::{
 use super::memory::Memory;
 use super::people;
 use super::read::chain;
+use super::recovery;
 use super::search::FolioFormat;
 use super::working::WorkingDocs;
 
@@ -46,6 +47,10 @@ struct Intake<'a> {
     time: i64,
     head: Seq,
     next_folio: u64,
+    /// Put back from a backup: no folio is issued until the recovery is closed.
+    recovering: bool,
+    /// A backup was put back, now or earlier.
+    put_back: bool,
     docs: WorkingDocs,
     rows: Vec<Arc<LogRow>>,
     answers: BTreeMap<DeviceId, Vec<EnvelopeAnswer>>,
@@ -53,15 +58,19 @@ struct Intake<'a> {
 
 impl<'a> Intake<'a> {
     fn begin(conn: &'a Connection, format: &'a FolioFormat, time: i64) -> Result<Self> {
-        let (head, next_folio) = conn
-            .prepare_cached("SELECT head, next_folio FROM city")?
-            .query_row([], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
+        let (head, next_folio, recovering, put_back) = conn
+            .prepare_cached("SELECT head, next_folio, recovering, epoch > 1 FROM city")?
+            .query_row([], |row| {
+                Ok((uint(row, 0)?, uint(row, 1)?, row.get(2)?, row.get(3)?))
+            })?;
         Ok(Self {
             conn,
             format,
             time,
             head,
             next_folio,
+            recovering,
+            put_back,
             docs: WorkingDocs::default(),
             rows: Vec::new(),
             answers: BTreeMap::new(),
@@ -96,6 +105,10 @@ impl<'a> Intake<'a> {
             groups.push(self.group(envelope, index, group.as_ref(), earlier)?);
         }
         self.keep_envelope(envelope, &groups)?;
+        let waits = |answer: &Answer| matches!(answer, Answer::Waiting { .. });
+        if !groups.iter().any(waits) {
+            recovery::drop_proof(self.conn, &envelope.hash)?;
+        }
         let accepted = |answer: &Answer| matches!(answer, Answer::Accepted { .. });
         if let Some(act) = envelope
             .act
@@ -233,6 +246,10 @@ impl<'a> Intake<'a> {
         }
         match group {
             Some(GroupCommit::Accepted(entries)) => self.accept(envelope, entries),
+            Some(GroupCommit::Known { seq }) => Ok(Answer::Accepted {
+                seq: *seq,
+                folio: None,
+            }),
             Some(GroupCommit::NotAccepted {
                 answer,
                 changes,
@@ -264,12 +281,12 @@ impl<'a> Intake<'a> {
         self.head = seq;
         self.accepted_fate(&entry.hash, seq)?;
         self.bind_actor(envelope, entry)?;
-        let moved = self
+        let moves = self
             .docs
             .apply(self.conn, self.format, &entry.doc, seq, &entry.summary)?;
-        let folio = self.folio(entry, moved.created)?;
+        let folio = self.folio(entry)?;
         self.show_parts(envelope, entry)?;
-        for (scope, step) in &moved.moves {
+        for (scope, step) in &moves {
             self.conn
                 .prepare_cached("INSERT INTO scope_log (scope, seq, move) VALUES (?1, ?2, ?3)")?
                 .execute(params![scope_key(scope), int(seq), move_code(*step)])?;
@@ -281,7 +298,7 @@ impl<'a> Intake<'a> {
             hash: entry.hash,
             change: entry.change.clone(),
             folio,
-            moves: moved.moves,
+            moves,
         };
         self.log_row(envelope, &row)?;
         self.rows.push(Arc::new(row));
@@ -324,6 +341,10 @@ impl<'a> Intake<'a> {
     }
 
     fn bind_actor(&self, envelope: &EnvelopeCommit, entry: &EntryCommit) -> Result<()> {
+        if entry.given_back {
+            // Its own device binds it when it comes.
+            return Ok(());
+        }
         let actor = entry.actor.as_bytes();
         let bound = self
             .conn
@@ -350,17 +371,32 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn folio(&mut self, entry: &EntryCommit, created: bool) -> Result<Option<u64>> {
-        if !entry.issues_folio {
+    /// The folio of a petition that has none: the one that it had before a backup was put back, or the
+    /// next one, unless the city recovers: then it waits.
+    fn folio(&mut self, entry: &EntryCommit) -> Result<Option<u64>> {
+        let petition = entry.summary.doc_kind == DocKind::Petition;
+        if !petition || self.docs.folio(&entry.doc).is_some() {
             return Ok(None);
         }
-        if !created || entry.summary.doc_kind != DocKind::Petition {
-            return Err(Misuse("a folio for what is not a new petition").into());
+        let claimed = match entry.reclaims {
+            None if self.put_back => recovery::claim_of(self.conn, &entry.doc)?,
+            reclaims => reclaims,
+        };
+        let reclaimed = match claimed {
+            Some(folio) if recovery::is_free(self.conn, folio, &entry.doc)? => Some(folio),
+            _ => None,
+        };
+        let issued = match reclaimed {
+            None if !self.recovering => {
+                self.next_folio += 1;
+                Some(self.next_folio - 1)
+            }
+            reclaimed => reclaimed,
+        };
+        if let Some(folio) = issued {
+            self.docs.set_folio(&entry.doc, folio);
         }
-        let folio = self.next_folio;
-        self.next_folio += 1;
-        self.docs.set_folio(&entry.doc, folio);
-        Ok(Some(folio))
+        Ok(issued)
     }
 
     fn show_parts(&mut self, envelope: &EnvelopeCommit, entry: &EntryCommit) -> Result<()> {

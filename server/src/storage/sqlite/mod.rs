@@ -4,12 +4,15 @@
 //! - `schema`: the tables. `convert`: SQLite's values and errors as ours.
 //! - `retention`: where devices stand, and the sweep of what none of them needs.
 //! - `commit` and `working`: `commit_batch`; `memory`: what the writer remembers (`digests`, `words`).
+//! - [`backup`]: a copy made while the relay runs, and the epoch that begins when it is put back.
 //! - [`check`]: `manzana check`, everything verified again from what was signed.
+//! - `recovery`: a city that was put back from a backup.
 //! - `read`, `list`, `search`, `words`, `report`, `people`: everything else, as functions over one connection.
 //!
 //! Invariant: a document's bytes are read by one function that counts ([`SqliteStore::opened`]);
 //! hello, lists and the log never call it.
 
+pub mod backup;
 pub mod check;
 mod commit;
 mod convert;
@@ -18,6 +21,7 @@ mod list;
 mod memory;
 mod people;
 mod read;
+mod recovery;
 mod report;
 mod retention;
 mod schema;
@@ -34,6 +38,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::reconcile::Members;
@@ -45,9 +50,9 @@ use self::convert::int;
 use self::search::FolioFormat;
 use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
-    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, Fate,
-    Head, IntakeAsk, IntakeFacts, Invite, ListFilter, Listed, LogRow, Period, RelayStore, Result,
-    SessionRow, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
+    AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, DeviceRecord, DocState, EpochRow,
+    Fate, Head, IntakeAsk, IntakeFacts, Invite, ListFilter, Listed, LogRow, Period, RecoveryCounts,
+    RelayStore, Result, SessionRow, StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 /// The epoch of a new city's log.
@@ -476,6 +481,67 @@ impl RelayStore for SqliteStore {
         let (name, value) = (name.to_owned(), value.to_vec());
         self.writer
             .write(move |tx, _, _| people::put_setting(tx, &name, &value))
+            .await
+    }
+
+    async fn begin_epoch(&self, record: &SignedEpoch, body: &EpochBody) -> Result<()> {
+        let (record, body) = (record.clone(), body.clone());
+        self.writer
+            .write(move |tx, _, _| recovery::begin_epoch(tx, &record, &body))
+            .await
+    }
+
+    async fn epoch(&self) -> Result<Option<EpochRow>> {
+        self.readers.read(|r| recovery::epoch(&r.conn)).await
+    }
+
+    async fn recovery_counts(&self) -> Result<RecoveryCounts> {
+        self.readers.read(|r| recovery::counts(&r.conn)).await
+    }
+
+    async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>> {
+        self.writer
+            .write(move |tx, _, _| recovery::close(tx, now))
+            .await
+    }
+
+    async fn put_proofs(&self, proofs: Vec<(Hash, Vec<Answer>)>) -> Result<()> {
+        self.writer
+            .write(move |tx, _, _| recovery::put_proofs(tx, &proofs))
+            .await
+    }
+
+    async fn proofs(&self, envelopes: &[Hash]) -> Result<BTreeMap<Hash, Vec<Answer>>> {
+        let envelopes = envelopes.to_vec();
+        self.readers
+            .read(move |r| recovery::proofs(&r.conn, envelopes.iter()))
+            .await
+    }
+
+    async fn claim_folio(&self, doc: &DocId, folio: u64, proven: bool) -> Result<()> {
+        let doc = *doc;
+        self.writer
+            .write(move |tx, _, _| recovery::claim_folio(tx, &doc, folio, proven))
+            .await
+    }
+
+    async fn without_folio(&self, limit: usize) -> Result<Vec<DocState>> {
+        self.readers
+            .read(move |r| recovery::without_folio(&r.conn, limit))
+            .await
+    }
+
+    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>> {
+        let device = *device;
+        self.readers
+            .read(move |r| recovery::chains_of(&r.conn, &device))
+            .await
+    }
+
+    async fn put_user(&self, user: &UserRow) -> Result<()> {
+        let user = user.clone();
+        self.writer
+            .write(move |tx, _, _| recovery::put_user(tx, &user))
             .await
     }
 }

@@ -47,9 +47,9 @@ pub(super) fn devices(conn: &Connection) -> Result<Vec<DeviceRecord>> {
     Ok(devices.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The newest one: a recovery gives desks new keys.
 pub(super) fn desk_of(conn: &Connection, user: UserId) -> Result<Option<DeviceRecord>> {
-    let newest = "WHERE user = ?1 AND desk_seed IS NOT NULL ORDER BY rowid DESC LIMIT 1";
+    let newest = "WHERE user = ?1 AND desk_seed IS NOT NULL AND revoked_at IS NULL
+                  ORDER BY rowid DESC LIMIT 1";
     Ok(conn
         .prepare_cached(&format!("{DEVICE} {newest}"))?
         .query_row([int(user)], device_row)

@@ -20,7 +20,7 @@ use super::convert::{
     cbor, count, id, int, kind_code, move_of, optional_uint, part_code, scope_key, uint,
 };
 use super::threads::Reader;
-use super::{digests, people};
+use super::{digests, people, recovery};
 
 /// Most bytes of changes in one answer of `log_after`: a page ends early rather than fill the memory.
 const LOG_PAGE_BYTES: usize = 4 << 20;
@@ -51,11 +51,12 @@ pub(super) const DOC_COLUMNS: &str =
 
 pub(super) fn head(conn: &Connection) -> Result<Head> {
     Ok(conn
-        .prepare_cached("SELECT epoch, head FROM city")?
+        .prepare_cached("SELECT epoch, head, recovering FROM city")?
         .query_row([], |row| {
             Ok(Head {
                 epoch: row.get(0)?,
                 seq: uint(row, 1)?,
+                recovering: row.get(2)?,
             })
         })?)
 }
@@ -159,10 +160,10 @@ pub(super) fn fates(conn: &Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash,
     let mut known = BTreeMap::new();
     for hash in hashes {
         let fate = statement
-            .query_row([hash.as_bytes()], |row| row.get::<_, Option<i64>>(0))
+            .query_row([hash.as_bytes()], |row| optional_uint(row, 0))
             .optional()?;
         if let Some(seq) = fate {
-            let fate = seq.map_or(Fate::Dead, |_| Fate::Accepted);
+            let fate = seq.map_or(Fate::Dead, Fate::Accepted);
             known.insert(*hash, fate);
         }
     }
@@ -241,6 +242,7 @@ pub(super) fn intake_facts(reader: &Reader, ask: &IntakeAsk) -> Result<IntakeFac
         actors: actors(conn, &Vec::from_iter(ask.actors.iter().copied()))?,
         fates: fates(conn, &Vec::from_iter(ask.deps.iter().copied()))?,
         docs: docs(reader, &Vec::from_iter(ask.docs.iter().copied()))?,
+        proofs: recovery::proofs(conn, ask.envelopes.iter())?,
         ..IntakeFacts::default()
     };
     for (device, incarnation) in &ask.chains {

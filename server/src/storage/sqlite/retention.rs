@@ -9,10 +9,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Result, SweepFrom, Swept};
 use super::convert::{count, int, uint};
-use super::read;
+use super::{read, recovery};
 
 /// A place is not written again within this time while it stays the same, milliseconds.
 const SAME_PLACE_MS: i64 = 24 * 3_600_000;
+/// A device that says it has more answers than these is not believed.
+const MOST_ANSWERS: u64 = 1 << 40;
 /// Scopes looked at in one step of a sweep.
 const SCOPES: usize = 256;
 
@@ -45,7 +47,8 @@ pub(super) fn greeted_already(conn: &Connection, greeting: &Greeting) -> Result<
     let same = noted.is_some_and(|(seq, at)| {
         seq == greeting.place && (at..at + SAME_PLACE_MS).contains(&greeting.now)
     });
-    match same && !acknowledges {
+    let lost = recovery::answers_lost(conn, &greeting.device, greeting.answers_seen)?;
+    match same && !acknowledges && !lost {
         true => Ok(Some(floor(conn)?)),
         false => Ok(None),
     }
@@ -53,7 +56,11 @@ pub(super) fn greeted_already(conn: &Connection, greeting: &Greeting) -> Result<
 
 /// Forgets the answers that the device has, and notes where it stands. Gives the floor.
 pub(super) fn greet(conn: &Connection, greeting: &Greeting) -> Result<Seq> {
-    read::answers_seen(conn, &greeting.device, greeting.answers_seen)?;
+    let (device, seen) = (&greeting.device, greeting.answers_seen);
+    read::answers_seen(conn, device, seen)?;
+    if (1..=MOST_ANSWERS).contains(&seen) {
+        recovery::jump_answers(conn, device, seen)?;
+    }
     let floor = floor(conn)?;
     // Who stands below the floor reconciles, and stands at the head then.
     let place = match greeting.place < floor {

@@ -8,7 +8,7 @@ const APPLICATION_ID: i32 = 0x4D7A_526C;
 /// Schema of the relay's database. Migrations are only ever added.
 pub(super) const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &[FIRST],
+    migrations: &[FIRST, RECOVERY],
 };
 
 // A document's creation place is its row number: immutable, dense, in the order of fills and lists.
@@ -187,4 +187,29 @@ CREATE TABLE act_keys (
     record BLOB NOT NULL,
     PRIMARY KEY (user, key)
 ) STRICT, WITHOUT ROWID;
+";
+
+// A city that was put back from a backup.
+const RECOVERY: &str = "
+ALTER TABLE city ADD COLUMN recovering INTEGER NOT NULL DEFAULT 0; -- no folio is issued meanwhile
+CREATE TABLE epochs (
+    epoch INTEGER PRIMARY KEY,
+    body BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    users INTEGER NOT NULL, -- the highest number in the backup
+    closed_at INTEGER
+) STRICT;
+-- What receipts say became of envelopes that are not here, until these have come.
+CREATE TABLE proofs (envelope BLOB PRIMARY KEY, answers BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE folio_claims (
+    folio INTEGER PRIMARY KEY,
+    doc BLOB NOT NULL,
+    proven INTEGER NOT NULL
+) STRICT;
+CREATE TABLE void_folios (
+    first INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL,
+    epoch INTEGER NOT NULL
+) STRICT;
+CREATE INDEX docs_without_folio ON docs (creation_seq) WHERE folio IS NULL AND kind = 0;
 ";

@@ -39,14 +39,6 @@ struct Working {
     before: Before,
 }
 
-/// What an entry did to its document.
-pub(super) struct Moved {
-    /// Whether the entry created the document.
-    pub(super) created: bool,
-    /// One for each scope before or after, sorted.
-    pub(super) moves: Vec<(Scope, Move)>,
-}
-
 /// All documents that the batch touches.
 #[derive(Default)]
 pub(super) struct WorkingDocs {
@@ -54,7 +46,7 @@ pub(super) struct WorkingDocs {
 }
 
 impl WorkingDocs {
-    /// Puts an entry's summary upon its document.
+    /// Puts an entry's summary upon its document. Gives a move for each scope before or after, sorted.
     pub(super) fn apply(
         &mut self,
         conn: &Connection,
@@ -62,17 +54,14 @@ impl WorkingDocs {
         doc: &DocId,
         seq: Seq,
         summary: &Summary,
-    ) -> Result<Moved> {
+    ) -> Result<Vec<(Scope, Move)>> {
         let scopes = summary.scopes();
         if let Some(working) = self.known(conn, format, doc)? {
             let moves = moves(&working.scopes, &scopes);
             working.last_seq = seq;
             working.summary = summary.clone();
             working.scopes = scopes;
-            return Ok(Moved {
-                created: false,
-                moves,
-            });
+            return Ok(moves);
         }
         let moves = moves(&[], &scopes);
         let working = Working {
@@ -85,10 +74,7 @@ impl WorkingDocs {
             before: Before::default(),
         };
         self.docs.insert(*doc, working);
-        Ok(Moved {
-            created: true,
-            moves,
-        })
+        Ok(moves)
     }
 
     /// Gives the petition its folio.
@@ -96,6 +82,11 @@ impl WorkingDocs {
         if let Some(working) = self.docs.get_mut(doc) {
             working.folio = Some(folio);
         }
+    }
+
+    /// The folio of a document that the batch touches.
+    pub(super) fn folio(&self, doc: &DocId) -> Option<u64> {
+        self.docs.get(doc)?.folio
     }
 
     /// Gives the petition the name to show in lists.
@@ -160,7 +151,7 @@ impl Working {
                                captured_at, masked_name, version, summary)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (creation_seq) DO UPDATE SET
-                 last_seq = excluded.last_seq, status = excluded.status, agency = excluded.agency,
+                 last_seq = excluded.last_seq, folio = excluded.folio, status = excluded.status, agency = excluded.agency,
                  neighborhood = excluded.neighborhood, captured_at = excluded.captured_at,
                  masked_name = excluded.masked_name,
                  version = excluded.version, summary = excluded.summary",

@@ -6,11 +6,11 @@ use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::{Entry, Envelope};
 use manzana_engine::ids::{DeviceId, DocId, Hash, Seq};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::super::{ChainHead, DeviceRecord, Result};
 use super::super::convert::{cbor, id, int, optional_uint, uint};
-use super::super::{people, read};
+use super::super::{people, read, recovery};
 use super::Findings;
 
 const ENVELOPES: &str = "SELECT device, incarnation, n, hash, bytes, answers FROM envelopes
@@ -151,9 +151,17 @@ impl Chain {
             let Answer::Accepted { seq, folio } = answer else {
                 continue;
             };
-            accepted += group.len() as u64;
-            if !stands(conn, kept, *seq, group, *folio)? {
-                fault("the log does not say what was accepted");
+            let stands = match stands(conn, kept, *seq, group, *folio)? {
+                true => Some(group.len() as u64),
+                // After a recovery others may have brought some of it back before.
+                false => scattered(conn, kept, group)?,
+            };
+            match stands {
+                Some(own) => accepted += own,
+                None => {
+                    accepted += group.len() as u64;
+                    fault("the log does not say what was accepted");
+                }
             }
         }
         Ok(accepted)
@@ -168,6 +176,33 @@ impl Chain {
         }
         Ok(())
     }
+}
+
+/// How many of a group's entries stand in the log in this envelope's name, each of them somewhere; `None`
+/// when one is missing, or no backup was ever put back.
+fn scattered(conn: &Connection, kept: &Kept, group: &[Entry]) -> Result<Option<u64>> {
+    if recovery::epoch(conn)?.is_none() {
+        return Ok(None);
+    }
+    let mut statement = conn
+        .prepare_cached("SELECT device, incarnation, n FROM log WHERE doc = ?1 AND change = ?2")?;
+    let mut own = 0;
+    for entry in group {
+        let place = statement
+            .query_row(params![entry.doc.as_bytes(), entry.change], |row| {
+                Ok((
+                    id(row, 0, DeviceId::from_slice)?,
+                    row.get(1)?,
+                    uint(row, 2)?,
+                ))
+            })
+            .optional()?;
+        match place {
+            Some(place) => own += u64::from(place == (kept.device, kept.incarnation, kept.n)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(own))
 }
 
 /// Whether a group's entries stand at `seq` and the places after it, byte for byte.

@@ -23,7 +23,7 @@ use self::chains::Chains;
 use super::super::{CityFormat, Result, StorageError};
 use super::convert::{optional_uint, uint};
 use super::schema::SCHEMA;
-use super::{people, read};
+use super::{people, read, recovery};
 
 /// Faults told in words; the others are counted.
 const TOLD: usize = 50;
@@ -114,6 +114,7 @@ pub fn check(database: &Path, root: &[u8; 32], done: &(dyn Fn(u64) + Sync)) -> R
         ));
     }
     let folios = folios(&one, &findings)?;
+    epochs(&one, root, &findings)?;
     Ok(Checked {
         devices,
         envelopes,
@@ -145,7 +146,7 @@ fn same_snapshot(database: &Path) -> Result<(Connection, Connection)> {
     Err(StorageError::Busy)
 }
 
-/// Folios in the order of the log, without gaps from the city's first, as documents have them.
+/// Every folio from the city's first to the last one is of one petition, which has it, or void.
 fn folios(conn: &Connection, findings: &Findings<'_>) -> Result<Option<(u64, u64)>> {
     let first = people::setting(conn, CityFormat::FIRST_FOLIO)?;
     let first = first
@@ -153,29 +154,49 @@ fn folios(conn: &Connection, findings: &Findings<'_>) -> Result<Option<(u64, u64
         .ok_or(StorageError::Damaged)?;
     let mut statement = conn.prepare(
         "SELECT log.folio, docs.folio FROM log JOIN docs USING (doc)
-         WHERE log.folio IS NOT NULL ORDER BY seq",
+         WHERE log.folio IS NOT NULL ORDER BY log.folio",
     )?;
     let mut rows = statement.query([])?;
-    let mut due = first;
+    let mut taken = recovery::void_folios(conn)?;
     while let Some(row) = rows.next()? {
         let (issued, kept) = (uint(row, 0)?, optional_uint(row, 1)?);
-        if issued != due || kept != Some(issued) {
-            findings.fault(format!(
-                "folio {issued} where {due} was due; its document has {kept:?}"
-            ));
+        if kept != Some(issued) {
+            findings.fault(format!("folio {issued}: its document has {kept:?}"));
         }
-        due = issued + 1;
+        taken.push((issued, issued));
     }
-    let next = conn.query_row("SELECT next_folio FROM city", [], |row| uint(row, 0))?;
+    taken.sort_unstable();
+    let (next, recovering) =
+        conn.query_row("SELECT next_folio, recovering FROM city", [], |row| {
+            Ok((uint(row, 0)?, row.get::<_, bool>(1)?))
+        })?;
+    let mut due = first;
+    for (from, to) in &taken {
+        // While the city recovers, folios come back in any order.
+        if *from != due && (!recovering || *from < due) {
+            findings.fault(format!("folio {from} where {due} was due"));
+        }
+        due = to + 1;
+    }
     let more = conn.query_row(
         "SELECT (SELECT count(folio) FROM docs) - (SELECT count(folio) FROM log)",
         [],
         |row| row.get::<_, i64>(0),
     )?;
-    if next != due || more != 0 {
+    if (next != due && !recovering) || more != 0 {
         findings.fault(format!(
             "the next folio is {next} where {due} was due; {more} were not issued by the log"
         ));
     }
     Ok((due > first).then(|| (first, due - 1)))
+}
+
+/// Each epoch was declared by the city's root.
+fn epochs(conn: &Connection, root: &[u8; 32], findings: &Findings<'_>) -> Result<()> {
+    for record in recovery::records(conn)? {
+        if record.open(root).is_none() {
+            findings.fault("an epoch's record is not the city's".to_owned());
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,326 @@
+//! `manzana backup`, `manzana restore`, `manzana recovery`: a city that survives its machine.
+//!
+//! A backup is the database alone, as it stood at one moment, and it is opened and checked before it counts.
+//! The city's keys are apart: whoever has them is the city, so their copy is sealed with a passphrase. A
+//! backup that is put back begins another epoch of the log, and from then on phones give back what they
+//! hold of what came after it.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand};
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
+
+use crate::admin::{CityArgs, load_config, with_store};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::relay::CityKeys;
+use crate::storage::sqlite::{backup, check};
+use crate::storage::{RelayStore as _, StorageError};
+use crate::{city, progress, serve, vault};
+
+/// Longest passphrase on standard input, bytes.
+const PASSPHRASE_BYTES: u64 = 1 << 10;
+/// Longest file of sealed keys, bytes.
+const VAULT_BYTES: u64 = 4 << 20;
+/// Epochs are numbered by the second they begin in, counted from 2026 (UTC), so that a backup which is put
+/// back twice begins two different ones.
+const EPOCHS_FROM: i64 = 1_767_225_600;
+
+/// A backup to make.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    city: CityArgs,
+    /// The file to write; it must not exist.
+    file: PathBuf,
+    /// Also write the city's keys here, sealed with the passphrase on standard input. Keep it elsewhere.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+}
+
+/// A backup to put back.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    city: CityArgs,
+    /// The backup.
+    file: PathBuf,
+    /// Why, for the record that devices are shown.
+    #[arg(long)]
+    why: String,
+    /// The sealed keys, on a machine that does not have them; the passphrase comes on standard input.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// A city is there already: set its database aside.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// The recovery after a backup was put back.
+#[derive(Debug, Subcommand)]
+pub enum RecoveryCommand {
+    /// What came back so far, and what is still due.
+    Status(RecoveryArgs),
+    /// End it: petitions get their folios, and those that nobody brought back are void.
+    Close(RecoveryArgs),
+}
+
+/// Which city.
+#[derive(Debug, Args)]
+pub struct RecoveryArgs {
+    #[command(flatten)]
+    city: CityArgs,
+}
+
+/// `manzana backup`.
+///
+/// # Errors
+/// In words, for the person at the terminal.
+pub fn backup(args: BackupArgs) -> anyhow::Result<()> {
+    let config = load_config(&args.city)?;
+    for file in std::iter::once(&args.file).chain(&args.keys) {
+        ensure!(!file.exists(), "{} exists already", file.display());
+    }
+    let database = city::database(&config);
+    ensure!(
+        database.exists(),
+        "there is no city in {}",
+        config.data_dir.display()
+    );
+    let root = *city::open_root(&config)?.public_key();
+    if let Some(file) = &args.keys {
+        let sealed = vault::seal(&read_keys(&config)?, &read_passphrase()?)?;
+        fs::write(file, sealed).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    // Under another name until it has been checked: a file with the right name is a good backup.
+    let part = args.file.with_added_extension("part");
+    let _ = fs::remove_file(&part);
+    backup::copy(&database, &part)
+        .with_context(|| format!("cannot copy {} to {}", database.display(), part.display()))?;
+    verify(&part, &root)?;
+    fs::rename(&part, &args.file)?;
+    println!("{}: {}", args.file.display(), size(&args.file)?);
+    Ok(())
+}
+
+/// `manzana restore`.
+///
+/// # Errors
+/// In words, for the person at the terminal.
+pub fn restore(args: RestoreArgs) -> anyhow::Result<()> {
+    let config = load_config(&args.city)?;
+    let _alone = city::lock(&config)?;
+    let database = city::database(&config);
+    if database.exists() && !args.overwrite {
+        bail!(
+            "there is a city in {}: with --overwrite its database is set aside",
+            config.data_dir.display()
+        );
+    }
+    if let Some(file) = &args.keys {
+        put_keys(&config, file)?;
+    }
+    ensure!(
+        serve::keys_dir(&config).join("root.key").exists(),
+        "the city's keys are not in {}: give them with --keys",
+        serve::keys_dir(&config).display()
+    );
+    let root = city::open_root(&config)?;
+    let part = database.with_added_extension("part");
+    fs::copy(&args.file, &part).with_context(|| format!("cannot copy {}", args.file.display()))?;
+    fs::File::open(&part)?.sync_all()?;
+    verify(&part, root.public_key())?;
+    let keys = CityKeys::open(&serve::keys_dir(&config), &root)?;
+    // Before it is in its place: a relay that finds it there finds it in its new epoch.
+    let body = begin_epoch(&part, &keys, args.why)?;
+    if database.exists() {
+        set_aside(&database)?;
+    }
+    fs::rename(&part, &database)?;
+    fs::File::open(&config.data_dir)?.sync_all()?;
+    println!(
+        "put back as it stood at place {} of the log; epoch {} begins.\n\
+         No folio is issued until the recovery is closed. Start the relay, let the phones come,\n\
+         look at `manzana recovery status`, then `manzana recovery close`.\n\
+         Not in any phone, and lost unless told again: users, invitations, imports of catalogs and\n\
+         revocations of after the backup. Revoke again whom you revoked.",
+        body.cut, body.epoch
+    );
+    Ok(())
+}
+
+fn begin_epoch(database: &Path, keys: &CityKeys, why: String) -> anyhow::Result<EpochBody> {
+    let now = SystemClock.now_ms();
+    let by_time = u32::try_from(now / 1_000 - EPOCHS_FROM).unwrap_or_default();
+    let begun = backup::begin_epoch(database, |head| {
+        let body = EpochBody {
+            city: keys.city(),
+            epoch: by_time.max(head.epoch + 1),
+            before: head.epoch,
+            cut: head.seq,
+            at: now,
+            why,
+        };
+        (SignedEpoch::sign(&body, keys.root()), body)
+    });
+    begun.with_context(|| format!("cannot write {}", database.display()))
+}
+
+/// `manzana recovery`.
+///
+/// # Errors
+/// In words, for the person at the terminal.
+pub fn recovery(command: RecoveryCommand) -> anyhow::Result<()> {
+    match command {
+        RecoveryCommand::Status(args) => with_store(&args.city, async |_, store| {
+            let Some(epoch) = store.epoch().await? else {
+                println!("no backup of this city was ever put back");
+                return Ok(());
+            };
+            let counts = store.recovery_counts().await?;
+            let state = match epoch.closed_at {
+                Some(_) => "closed",
+                None => "open",
+            };
+            println!(
+                "epoch {} ({}), {state}, from place {}",
+                epoch.body.epoch, epoch.body.why, epoch.body.cut
+            );
+            println!(
+                "devices that came: {} of {}",
+                counts.devices.0, counts.devices.1
+            );
+            println!("changes since: {}", counts.changes);
+            println!("folios that came back: {}", counts.reclaimed);
+            println!("petitions without a folio: {}", counts.without_folio);
+            println!("groups that wait for changes of others: {}", counts.waiting);
+            println!("next folio: {}", counts.next_folio);
+            told_void(&epoch.void);
+            Ok(())
+        }),
+        RecoveryCommand::Close(args) => with_store(&args.city, async |_, store| {
+            match store.close_recovery(SystemClock.now_ms()).await {
+                Ok(void) => {
+                    println!("closed: petitions without a folio get one while the relay runs");
+                    told_void(&void);
+                    Ok(())
+                }
+                Err(StorageError::Missing) => bail!("no recovery is open"),
+                Err(error) => Err(error.into()),
+            }
+        }),
+    }
+}
+
+fn told_void(void: &[(u64, u64)]) {
+    for (first, last) in void {
+        match first == last {
+            true => println!("void: folio {first}, which nobody brought back"),
+            false => println!("void: folios {first} to {last}, which nobody brought back"),
+        }
+    }
+}
+
+/// Everything that the copy claims is made again from what was signed.
+fn verify(file: &Path, root: &[u8; 32]) -> anyhow::Result<()> {
+    let extent = check::extent(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bar = progress::bar(extent, "envelopes and documents");
+    let checked = check::check(file, root, &|done| bar.inc(done))?;
+    bar.finish_and_clear();
+    for fault in &checked.told {
+        println!("{fault}");
+    }
+    ensure!(
+        checked.faults == 0,
+        "{}: {} faults",
+        file.display(),
+        checked.faults
+    );
+    println!(
+        "checked: {} documents, {} changes, every signature",
+        checked.documents, checked.changes
+    );
+    Ok(())
+}
+
+/// A database that gives way keeps its bytes under a counted name.
+fn set_aside(database: &Path) -> anyhow::Result<()> {
+    let aside = |n: u32| database.with_added_extension(format!("aside-{n}"));
+    let n = (1..).find(|n| !aside(*n).exists()).unwrap_or(u32::MAX);
+    for log in ["", "-wal", "-shm"] {
+        let of = |base: &Path| {
+            let mut name = base.as_os_str().to_owned();
+            name.push(log);
+            PathBuf::from(name)
+        };
+        if of(database).exists() {
+            fs::rename(of(database), of(&aside(n)))?;
+        }
+    }
+    println!("the database that was there is {}", aside(n).display());
+    Ok(())
+}
+
+/// The key files by name.
+fn read_keys(config: &Config) -> anyhow::Result<vault::Files> {
+    let mut files = vault::Files::new();
+    for entry in fs::read_dir(serve::keys_dir(config))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let (Some(name), true) = (name, path.is_file()) {
+            files.insert(name.to_owned(), fs::read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+/// Puts sealed keys in their place. Keys that are there already must be the same.
+fn put_keys(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let mut sealed = Vec::new();
+    fs::File::open(file)
+        .with_context(|| format!("cannot read {}", file.display()))?
+        .take(VAULT_BYTES)
+        .read_to_end(&mut sealed)?;
+    let files = vault::open(&sealed, &read_passphrase()?)?;
+    let dir = serve::keys_dir(config);
+    crate::tls::make_private_dir(&dir)?;
+    for (name, bytes) in files {
+        ensure!(
+            !name.contains(['/', '\\']) && name != "..",
+            "{name} is no name of a key file"
+        );
+        let path = dir.join(&name);
+        if path.exists() {
+            ensure!(
+                fs::read(&path)? == bytes,
+                "{} is another key",
+                path.display()
+            );
+            continue;
+        }
+        let text = String::from_utf8(bytes).with_context(|| format!("{name} is no key file"))?;
+        crate::tls::write_private(&path, &text)?;
+    }
+    Ok(())
+}
+
+fn read_passphrase() -> anyhow::Result<String> {
+    let mut passphrase = String::new();
+    std::io::stdin()
+        .take(PASSPHRASE_BYTES)
+        .read_to_string(&mut passphrase)?;
+    let passphrase = passphrase.trim_end_matches(['\r', '\n']).to_owned();
+    ensure!(
+        passphrase.chars().count() >= 12,
+        "a passphrase of at least 12 characters is expected on standard input"
+    );
+    Ok(passphrase)
+}
+
+fn size(file: &Path) -> anyhow::Result<String> {
+    let bytes = fs::metadata(file)?.len();
+    Ok(format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)))
+}

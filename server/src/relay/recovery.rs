@@ -1,0 +1,284 @@
+//! A city that was put back from a backup takes back what devices prove.
+//!
+//! - A device that was enrolled after the backup shows its grant, which the root signed.
+//! - Its receipts say what became of its envelopes: those go the usual way in, past policy.
+//! - What else a device holds, whoever wrote it, comes back as an envelope of the administration's device:
+//!   the changes as they were, in the order in which they depend on each other.
+//! - No folio is issued meanwhile. Once the recovery is closed, petitions that have none get one by a change
+//!   without operations, so that it goes down the log to everybody.
+
+use std::collections::BTreeMap;
+
+use manzana_engine::answer::{Answer, SignedReceipt};
+use manzana_engine::digest::SignedDigest;
+use manzana_engine::envelope::{Entry, Envelope};
+use manzana_engine::gate::judge::{AuthorJob, Reply, Request};
+use manzana_engine::grant::SignedGrant;
+use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId};
+use manzana_engine::reconcile::Version;
+use manzana_engine::relay::intake::peek;
+use manzana_engine::wire::{ChainHeld, Recovery, Vouched};
+
+use super::Relay;
+use super::desk::internal;
+use crate::desk::DeskError;
+use crate::storage::{DeviceRecord, DocState, Fate, StorageError, UserRow};
+
+/// The epoch of a city that was never put back from a backup.
+pub(super) const FIRST_EPOCH: u32 = 1;
+/// Changes in one envelope of what comes back.
+const CHANGES: usize = 32;
+/// Petitions looked at together for the folios that they still have to be given.
+const PETITIONS: usize = 64;
+
+impl Relay {
+    /// What a device is told of the recovery, while it is open; and at its first session after that, if it
+    /// stood in an earlier epoch and comes late.
+    pub(super) async fn recovery(
+        &self,
+        device: &DeviceId,
+        stood_in: u32,
+    ) -> Result<Option<Recovery>, StorageError> {
+        let head = *self.head.borrow();
+        let late = self.was_put_back() && stood_in != head.epoch && stood_in > 0;
+        if !head.recovering && !late {
+            return Ok(None);
+        }
+        let Some(epoch) = self.store.epoch().await? else {
+            return Ok(None);
+        };
+        let chains = self.store.chains_of(device).await?;
+        Ok(Some(Recovery {
+            record: epoch.record,
+            chains: chains
+                .into_iter()
+                .map(|(incarnation, have)| ChainHeld { incarnation, have })
+                .collect(),
+        }))
+    }
+
+    /// The device that a grant of ours is for, if it is this one. It is not kept yet.
+    pub(super) fn returning(&self, device: &DeviceId, grant: &SignedGrant) -> Option<DeviceRecord> {
+        let granted = grant.open(&self.keys.root().public()).ok()?;
+        let record = self.record(granted.device_key, granted.user, grant.clone(), None);
+        (record.id == *device && granted.city == self.keys.city()).then_some(record)
+    }
+
+    /// Keeps a device that came back with its grant, and a user under the number that the grant names.
+    pub(super) async fn keep_returned(&self, record: &DeviceRecord) -> Result<(), StorageError> {
+        let granted = record.grant.open(&self.keys.root().public());
+        let granted = granted.map_err(|_| StorageError::Damaged)?;
+        let name = format!("recuperado-{}", granted.user);
+        self.store
+            .put_user(&UserRow {
+                id: granted.user,
+                display: name.clone(),
+                name,
+                role: granted.role.as_str().to_owned(),
+                password_hash: None,
+                disabled: false,
+            })
+            .await?;
+        self.store.put_device(record).await
+    }
+
+    /// Keeps what receipts prove of envelopes that are not here. Those that are not ours prove nothing.
+    pub(super) async fn keep_receipts(
+        &self,
+        device: &DeviceId,
+        receipts: &[SignedReceipt],
+    ) -> Result<(), StorageError> {
+        let (key, city) = (self.keys.relay().public(), self.keys.city());
+        let chains: BTreeMap<u32, u64> = self.store.chains_of(device).await?.into_iter().collect();
+        let have = |incarnation| chains.get(&incarnation).copied().unwrap_or(0);
+        let ours = receipts
+            .iter()
+            .filter_map(|receipt| receipt.open(&key, &city, device).ok());
+        let proofs: Vec<(Hash, Vec<Answer>)> = ours
+            .flat_map(|body| body.answers)
+            .filter(|answer| answer.n > have(answer.incarnation))
+            .map(|answer| (answer.hash, answer.groups))
+            .collect();
+        match proofs.is_empty() {
+            true => Ok(()),
+            false => self.store.put_proofs(proofs).await,
+        }
+    }
+
+    /// Those of the documents that a device vouches for which are otherwise here; none when the digest is
+    /// not ours, or not theirs.
+    pub(super) async fn differing(
+        &self,
+        digest: &SignedDigest,
+        of: Hash,
+        docs: Vec<Vouched>,
+    ) -> Result<Vec<Vouched>, StorageError> {
+        let signed = digest.open(&self.keys.relay().public());
+        let Some(signed) = signed.filter(|signed| signed.digest == of) else {
+            return Ok(Vec::new());
+        };
+        let members = self.store.members(&signed.scope).await?;
+        let here: BTreeMap<DocId, Version> =
+            members.all().iter().map(|m| (m.doc, m.version)).collect();
+        let differs = |held: &Vouched| here.get(&held.doc) != Some(&Version::of(&held.heads));
+        Ok(docs.into_iter().filter(differs).collect())
+    }
+
+    /// What the groups of an envelope wait for although they were accepted once: their documents, proven
+    /// up to the envelope's own changes.
+    pub(super) async fn awaited(
+        &self,
+        envelope: &Envelope,
+        groups: &[Answer],
+    ) -> Result<Vec<Vouched>, StorageError> {
+        let waits = |answer: &Answer| matches!(answer, Answer::Waiting { .. });
+        if !self.was_put_back() || !groups.iter().any(waits) {
+            return Ok(Vec::new());
+        }
+        let hash = envelope.hash();
+        let proof = self.store.proofs(&[hash]).await?.remove(&hash);
+        let (Some(proof), Ok(body)) = (proof, envelope.peek()) else {
+            return Ok(Vec::new());
+        };
+        let proven = |index: usize| matches!(proof.get(index), Some(Answer::Accepted { .. }));
+        let waiting = body.groups.iter().zip(groups).enumerate();
+        let waiting = waiting.filter(|(i, (_, answer))| waits(answer) && proven(*i));
+        let entries = waiting.flat_map(|(_, (entries, _))| entries);
+        Ok(entries
+            .filter_map(|entry| {
+                let read = peek(std::slice::from_ref(entry)).ok()?;
+                let heads = read.iter().map(|p| p.hash).collect();
+                Some(Vouched {
+                    doc: entry.doc,
+                    heads,
+                })
+            })
+            .collect())
+    }
+
+    /// Takes changes of a document back that were proven to have been accepted, each after those it depends
+    /// on; with the folio that the device knows the petition by.
+    pub(super) async fn take_back(
+        &self,
+        doc: DocId,
+        changes: Vec<Vec<u8>>,
+        folio: Option<u64>,
+    ) -> Result<(), DeskError> {
+        let entries: Vec<Entry> = changes
+            .into_iter()
+            .map(|change| Entry { doc, change })
+            .collect();
+        let read = peek(&entries).map_err(|_| internal("a change that was read before"))?;
+        let hashes: Vec<Hash> = read.iter().map(|p| p.hash).collect();
+        let _turn = self.desks.lock().await;
+        let fates = self.store.fates(&hashes).await?;
+        let here = |hash: &Hash| matches!(fates.get(hash), Some(Fate::Accepted(_)));
+        let lost = entries.into_iter().zip(&hashes);
+        let lost: Vec<Entry> = lost
+            .filter(|(_, hash)| !here(hash))
+            .map(|(entry, _)| entry)
+            .collect();
+        if let Some(folio) = folio.filter(|_| !hashes.is_empty()) {
+            self.store.claim_folio(&doc, folio, false).await?;
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let desk = self.administration().await?;
+        for group in lost.chunks(CHANGES) {
+            let envelope = self.desk_envelope(&desk, group.to_vec()).await?;
+            let proof = Answer::Accepted {
+                seq: 0,
+                folio: None,
+            };
+            let proof = vec![(envelope.hash(), vec![proof])];
+            self.store.put_proofs(proof).await?;
+            let answers = self.submit_as_desk(envelope, None).await?;
+            match answers.first() {
+                Some(Answer::Accepted { .. } | Answer::Waiting { .. }) => {
+                    self.metrics.given_back.inc_by(group.len() as u64);
+                }
+                other => tracing::warn!(?other, %doc, "what was given back does not fit"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the command line did: a recovery that it closed. Then petitions get the folios that they
+    /// had to wait for.
+    pub(super) async fn follow_recovery(&self) -> Result<(), DeskError> {
+        if !self.was_put_back() {
+            return Ok(());
+        }
+        let stored = self.store.head().await?.recovering;
+        let closed = self
+            .head
+            .send_if_modified(|head| std::mem::replace(&mut head.recovering, stored) && !stored);
+        if closed {
+            // What waited for changes that nobody brought is told so.
+            self.ripe.notify_one();
+        }
+        match stored {
+            true => Ok(()),
+            false => self.number_petitions().await,
+        }
+    }
+
+    /// Closes the recovery: see [`crate::storage::RelayStore::close_recovery`]. Gives the void folios.
+    ///
+    /// # Errors
+    /// `Missing` when none is open.
+    pub async fn close_recovery(&self) -> Result<Vec<(u64, u64)>, DeskError> {
+        let void = self.store.close_recovery(self.now()).await?;
+        self.follow_recovery().await?;
+        Ok(void)
+    }
+
+    async fn number_petitions(&self) -> Result<(), DeskError> {
+        loop {
+            let petitions = self.store.without_folio(PETITIONS).await?;
+            if petitions.is_empty() {
+                return Ok(());
+            }
+            let _turn = self.desks.lock().await;
+            let desk = self.administration().await?;
+            for petition in petitions {
+                self.number(&desk, &petition).await?;
+            }
+        }
+    }
+
+    async fn number(&self, desk: &DeviceRecord, petition: &DocState) -> Result<(), DeskError> {
+        let Some(state) = self
+            .store
+            .docs(&[petition.doc])
+            .await?
+            .remove(&petition.doc)
+        else {
+            return Ok(());
+        };
+        if state.folio.is_some() {
+            return Ok(());
+        }
+        let job = AuthorJob {
+            saved: state.saved.to_vec().into(),
+            heads: state.summary.heads,
+            actor: Actor::new(&desk.id, 0),
+            record: RecordId::new(&desk.id, 0),
+            records: Vec::new(),
+            bare: true,
+        };
+        let Reply::Authored(changes) = self.ask(&Request::Author(job)).await? else {
+            return Err(internal("the gate answered something else"));
+        };
+        let changes = changes.into_iter().map(Vec::from).collect();
+        match self
+            .append_as(desk, state.doc, changes, None)
+            .await?
+            .first()
+        {
+            Some(Answer::Accepted { .. }) => Ok(()),
+            other => Err(internal(&format!("a folio could not be given: {other:?}"))),
+        }
+    }
+}

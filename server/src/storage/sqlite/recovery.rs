@@ -1,0 +1,296 @@
+//! A city that was put back from a backup: its epoch, what devices prove, and the folios they name.
+
+use std::collections::BTreeMap;
+
+use manzana_engine::answer::Answer;
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::ids::{DeviceId, DocId, Hash, IdError};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::{DocState, EpochRow, RecoveryCounts, Result, StorageError, UserRow};
+use super::convert::{cbor, count, id, int, optional_uint, to_cbor, uint};
+use super::read::{self, DOC_COLUMNS};
+
+/// Numbers left out where the lost part of the log may have used them. Answers of one device, users.
+const LOST_ANSWERS: u64 = 1 << 20;
+const LOST_USERS: u64 = 1_000;
+
+pub(super) fn begin_epoch(conn: &Connection, record: &SignedEpoch, body: &EpochBody) -> Result<()> {
+    conn.execute(
+        "UPDATE city SET epoch = ?1, recovering = 1",
+        params![body.epoch],
+    )?;
+    conn.execute(
+        "INSERT INTO epochs (epoch, body, signature, users)
+         VALUES (?1, ?2, ?3, (SELECT coalesce(max(id), 0) FROM users))",
+        params![body.epoch, record.body, record.signature],
+    )?;
+    conn.execute(
+        "UPDATE answer_counters SET last = last + ?1",
+        [int(LOST_ANSWERS)],
+    )?;
+    conn.execute(
+        "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'users'",
+        [int(LOST_USERS)],
+    )?;
+    conn.execute(
+        "UPDATE devices SET revoked_at = ?1 WHERE desk_seed IS NOT NULL AND revoked_at IS NULL",
+        [body.at],
+    )?;
+    conn.execute("DELETE FROM sessions", [])?;
+    Ok(())
+}
+
+pub(super) fn epoch(conn: &Connection) -> Result<Option<EpochRow>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT body, signature, closed_at, epoch FROM epochs ORDER BY epoch DESC LIMIT 1",
+        )?
+        .query_row([], |row| {
+            let record = SignedEpoch {
+                body: row.get(0)?,
+                signature: row.get(1)?,
+            };
+            let body: EpochBody = cbor(row, 0)?;
+            Ok((record, body, row.get(2)?, row.get::<_, u32>(3)?))
+        })
+        .optional()?;
+    let Some((record, body, closed_at, epoch)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(EpochRow {
+        record,
+        body,
+        closed_at,
+        void: void_of(conn, epoch)?,
+    }))
+}
+
+fn void_of(conn: &Connection, epoch: u32) -> Result<Vec<(u64, u64)>> {
+    let mut statement =
+        conn.prepare_cached("SELECT first, last FROM void_folios WHERE epoch = ?1 ORDER BY first")?;
+    let runs = statement.query_map([epoch], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
+    Ok(runs.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn counts(conn: &Connection) -> Result<RecoveryCounts> {
+    let Some(epoch) = epoch(conn)? else {
+        return Ok(RecoveryCounts::default());
+    };
+    let (cut, at) = (int(epoch.body.cut), epoch.body.at);
+    let number = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<u64> {
+        Ok(conn
+            .prepare_cached(sql)?
+            .query_row(params, |row| uint(row, 0))?)
+    };
+    Ok(RecoveryCounts {
+        changes: number("SELECT count(*) FROM log WHERE seq > ?1", &[&cut])?,
+        reclaimed: number(
+            "SELECT count(*) FROM log WHERE seq > ?1 AND folio IS NOT NULL",
+            &[&cut],
+        )?,
+        next_folio: next_folio(conn)?,
+        without_folio: number(
+            "SELECT count(*) FROM docs WHERE folio IS NULL AND kind = 0",
+            &[],
+        )?,
+        waiting: number(
+            "SELECT count(*) FROM (SELECT DISTINCT device, incarnation, n, grp FROM waiting)",
+            &[],
+        )?,
+        devices: (
+            number("SELECT count(*) FROM places WHERE at >= ?1", &[&at])?,
+            number(
+                "SELECT count(*) FROM devices
+                 WHERE desk_seed IS NULL AND (revoked_at IS NULL OR revoked_at >= ?1)",
+                &[&at],
+            )?,
+        ),
+    })
+}
+
+/// The folio after the highest one that anything names.
+fn next_folio(conn: &Connection) -> Result<u64> {
+    let (next, given, claimed) = conn.query_row(
+        "SELECT next_folio, (SELECT max(folio) FROM docs), (SELECT max(folio) FROM folio_claims) FROM city",
+        [],
+        |row| Ok((uint(row, 0)?, optional_uint(row, 1)?, optional_uint(row, 2)?)),
+    )?;
+    Ok(next.max(given.max(claimed).map_or(0, |highest| highest + 1)))
+}
+
+pub(super) fn close(conn: &Connection, now: i64) -> Result<Vec<(u64, u64)>> {
+    let closed = conn.execute("UPDATE city SET recovering = 0 WHERE recovering = 1", [])?;
+    if closed == 0 {
+        return Err(StorageError::Missing);
+    }
+    let epoch = read::head(conn)?.epoch;
+    conn.execute(
+        "UPDATE epochs SET closed_at = ?1 WHERE epoch = ?2",
+        params![now, epoch],
+    )?;
+    let from = conn.query_row("SELECT next_folio FROM city", [], |row| uint(row, 0))?;
+    let next = next_folio(conn)?;
+    let mut taken = conn.prepare(
+        "SELECT folio FROM docs WHERE folio >= ?1
+         UNION SELECT folio_claims.folio FROM folio_claims JOIN docs USING (doc)
+         WHERE folio_claims.folio >= ?1 AND docs.folio IS NULL ORDER BY 1",
+    )?;
+    let taken = taken
+        .query_map([int(from)], |row| uint(row, 0))?
+        .collect::<rusqlite::Result<Vec<u64>>>()?;
+    let mut due = from;
+    for folio in taken.into_iter().chain([next]) {
+        if folio > due {
+            conn.execute(
+                "INSERT INTO void_folios (first, last, epoch) VALUES (?1, ?2, ?3)",
+                params![int(due), int(folio - 1), epoch],
+            )?;
+        }
+        due = folio + 1;
+    }
+    conn.execute("UPDATE city SET next_folio = ?1", [int(next)])?;
+    // What was proven waits on: whoever has its base brings it.
+    conn.execute(
+        "INSERT INTO fates (hash, seq) SELECT DISTINCT dep, NULL FROM waiting JOIN envelopes
+             USING (device, incarnation, n)
+         WHERE envelopes.hash NOT IN (SELECT envelope FROM proofs) ON CONFLICT DO NOTHING",
+        [],
+    )?;
+    void_of(conn, epoch)
+}
+
+pub(super) fn put_proofs(conn: &Connection, proofs: &[(Hash, Vec<Answer>)]) -> Result<()> {
+    let mut put = conn.prepare_cached(
+        "INSERT INTO proofs (envelope, answers) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    )?;
+    for (envelope, answers) in proofs {
+        put.execute(params![envelope.as_bytes(), to_cbor(answers)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn proofs<'h>(
+    conn: &Connection,
+    envelopes: impl Iterator<Item = &'h Hash>,
+) -> Result<BTreeMap<Hash, Vec<Answer>>> {
+    let mut statement = conn.prepare_cached("SELECT answers FROM proofs WHERE envelope = ?1")?;
+    let mut found = BTreeMap::new();
+    for envelope in envelopes {
+        let answers = statement
+            .query_row([envelope.as_bytes()], |row| cbor(row, 0))
+            .optional()?;
+        found.extend(answers.map(|answers| (*envelope, answers)));
+    }
+    Ok(found)
+}
+
+pub(super) fn drop_proof(conn: &Connection, envelope: &Hash) -> Result<()> {
+    conn.prepare_cached("DELETE FROM proofs WHERE envelope = ?1")?
+        .execute([envelope.as_bytes()])?;
+    Ok(())
+}
+
+pub(super) fn claim_folio(conn: &Connection, doc: &DocId, folio: u64, proven: bool) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO folio_claims (folio, doc, proven) VALUES (?1, ?2, ?3)
+         ON CONFLICT (folio) DO UPDATE SET doc = excluded.doc, proven = 1
+         WHERE proven = 0 AND excluded.proven = 1",
+    )?
+    .execute(params![int(folio), doc.as_bytes(), proven])?;
+    Ok(())
+}
+
+/// The folio that a device said a petition had, the proven one first.
+pub(super) fn claim_of(conn: &Connection, doc: &DocId) -> Result<Option<u64>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT folio FROM folio_claims WHERE doc = ?1 ORDER BY proven DESC, folio LIMIT 1",
+        )?
+        .query_row([doc.as_bytes()], |row| uint(row, 0))
+        .optional()?)
+}
+
+/// Whether a petition may have this folio: nobody has it, it is not void, nobody else proved it.
+pub(super) fn is_free(conn: &Connection, folio: u64, doc: &DocId) -> Result<bool> {
+    let taken: bool = conn
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM docs WHERE folio = ?1)
+                 OR EXISTS (SELECT 1 FROM void_folios WHERE ?1 BETWEEN first AND last)
+                 OR EXISTS (SELECT 1 FROM folio_claims WHERE folio = ?1 AND proven AND doc <> ?2)",
+        )?
+        .query_row(params![int(folio), doc.as_bytes()], |row| row.get(0))?;
+    Ok(!taken)
+}
+
+pub(super) fn without_folio(conn: &Connection, limit: usize) -> Result<Vec<DocState>> {
+    let sql = format!(
+        "SELECT {DOC_COLUMNS} FROM docs WHERE folio IS NULL AND kind = 0
+         ORDER BY creation_seq LIMIT ?1"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map([count(limit)], read::doc_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn chains_of(conn: &Connection, device: &DeviceId) -> Result<Vec<(u32, u64)>> {
+    let mut statement =
+        conn.prepare_cached("SELECT incarnation, have FROM chains WHERE device = ?1 ORDER BY 1")?;
+    let rows = statement.query_map([device.as_bytes()], |row| Ok((row.get(0)?, uint(row, 1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Adds a user that a returned grant names.
+pub(super) fn put_user(conn: &Connection, user: &UserRow) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO users (id, name, display, role, password_hash, disabled)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        int(user.id),
+        user.name,
+        user.display,
+        user.role,
+        user.password_hash,
+        user.disabled,
+    ])?;
+    Ok(())
+}
+
+/// A device has answers up to here: numbers of new ones begin above, also where those were lost.
+pub(super) fn jump_answers(conn: &Connection, device: &DeviceId, seen: u64) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO answer_counters (device, last) VALUES (?1, ?2)
+         ON CONFLICT (device) DO UPDATE SET last = excluded.last WHERE last < excluded.last",
+    )?
+    .execute(params![device.as_bytes(), int(seen)])?;
+    Ok(())
+}
+
+/// Whether [`jump_answers`] has anything to do.
+pub(super) fn answers_lost(conn: &Connection, device: &DeviceId, seen: u64) -> Result<bool> {
+    let last: Option<u64> = conn
+        .prepare_cached("SELECT last FROM answer_counters WHERE device = ?1")?
+        .query_row([device.as_bytes()], |row| uint(row, 0))
+        .optional()?;
+    Ok(last.unwrap_or(0) < seen)
+}
+
+/// Folios that were declared void, as runs: no petition may have one.
+pub(super) fn void_folios(conn: &Connection) -> Result<Vec<(u64, u64)>> {
+    let mut statement = conn.prepare("SELECT first, last FROM void_folios ORDER BY first")?;
+    let runs = statement.query_map([], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
+    Ok(runs.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The record of each epoch, oldest first.
+pub(super) fn records(conn: &Connection) -> Result<Vec<SignedEpoch>> {
+    let mut statement = conn.prepare("SELECT body, signature FROM epochs ORDER BY epoch")?;
+    let rows = statement.query_map([], |row| {
+        Ok(SignedEpoch {
+            body: row.get(0)?,
+            signature: id(row, 1, |bytes: &[u8]| bytes.try_into().map_err(|_| IdError))?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
