@@ -4,10 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use manzana_engine::replica::Continuity;
+use manzana_server::storage::sqlite::{check, rescue as relay};
+use manzana_server::tls::CityRoot;
 use manzana_store::sqlite::{OpenError, StoreError};
 use manzana_store::{Rescued, SqliteReplica};
 use manzana_tests::phone::Phone;
-use manzana_tests::relay::{City, copy_folder, run};
+use manzana_tests::relay::{City, copy_folder, manzana, run, text};
+use manzana_tests::wait::until;
 use manzana_tests::{release, truth};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -87,7 +90,11 @@ fn of_a_device_with_any_one_page_gone_only_what_stood_on_it_is_lost() {
         let intents = all.intents - rescued.intents;
         // In the name of another device they mean nothing.
         assert_eq!(intents > 0, owner == "intents", "page {number} of {owner}");
-        assert_eq!(rescued.to_correct > 0, owner == "envelopes", "page {number} of {owner}");
+        assert_eq!(
+            rescued.to_correct > 0,
+            owner == "envelopes",
+            "page {number} of {owner}"
+        );
         if !["docs", "doc_bytes", "envelopes"].contains(&&*owner) {
             assert_eq!(rescued.documents, all.documents, "page {number} of {owner}");
         }
@@ -203,4 +210,121 @@ async fn a_phone_that_forgot_who_it_is_is_enrolled_again_and_sends_what_was_not_
             .any(|row| row["title"] == "ÁRBOL CAÍDO" && row["custody"] == "received"),
         "{shown:?}"
     );
+}
+
+#[test]
+fn of_a_relay_with_any_one_page_gone_a_whole_city_is_saved() {
+    let root = tempfile::tempdir().expect("a folder");
+    copy_folder(&kept().join("city/keys"), root.path());
+    let root = *CityRoot::open(root.path()).expect("its keys").public_key();
+    let whole = tempfile::tempdir().expect("a folder");
+    copy_folder(&kept().join("city"), whole.path());
+    let database = whole.path().join("city.sqlite");
+    let full = truth::head(&database);
+    let (mut complete, mut earlier, mut nothing) = (0, 0, 0);
+    for (number, owner) in pages(&database) {
+        let folder = tempfile::tempdir().expect("a folder");
+        copy_folder(&kept().join("city"), folder.path());
+        let (damaged, new) = (folder.path().join("city.sqlite"), folder.path().join("new"));
+        blank(&damaged, &[number]);
+        let Ok(rescued) = relay::rescue(&damaged, &new) else {
+            assert_eq!(owner, "settings", "page {number}");
+            nothing += 1;
+            continue;
+        };
+        truth::is_whole(&new);
+        let checked = check::check(&new, &root, &|_| ()).expect("read");
+        if owner == "devices" {
+            // Nobody else knows their keys: they have to be enrolled again.
+            assert!(checked.faults > 0);
+            nothing += 1;
+            continue;
+        }
+        assert_eq!(checked.told, [""; 0], "page {number} of {owner}");
+        match owner.as_str() {
+            "log" | "envelopes" => {
+                assert!(rescued.head < full, "page {number} of {owner}");
+                earlier += 1;
+            }
+            _ => {
+                assert_eq!(
+                    (rescued.head, rescued.missing.len()),
+                    (full, 0),
+                    "page {number} of {owner}"
+                );
+                complete += 1;
+            }
+        }
+        assert!(
+            rescued.last == full || owner == "log",
+            "page {number} of {owner}"
+        );
+    }
+    println!(
+        "one page gone: {complete} cities complete, {earlier} as of an earlier place, {nothing} not"
+    );
+    assert!(complete > 30 && earlier >= 2);
+}
+
+/// Changes one bit of a change in the log, as a dying disk does.
+fn flip_a_bit_of_change(database: &Path, seq: u64) {
+    let conn = Connection::open(database).expect("opened");
+    let sql = format!("SELECT change FROM log WHERE seq = {seq}");
+    let change: Vec<u8> = conn.query_row(&sql, [], |row| row.get(0)).expect("a row");
+    drop(conn);
+    let mut bytes = std::fs::read(database).expect("read");
+    let whole = |window: &[u8]| window == change;
+    let at = bytes
+        .windows(change.len())
+        .position(whole)
+        .expect("on one page");
+    bytes[at + 40] ^= 1;
+    std::fs::write(database, bytes).expect("written");
+}
+
+#[tokio::test]
+async fn a_damaged_relay_is_saved_put_back_and_healed_by_its_phones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let file = folder.path().join("saved.sqlite");
+    copy_folder(&kept().join("city"), &data);
+    let database = data.join("city.sqlite");
+    let full = truth::head(&database);
+    flip_a_bit_of_change(&database, full - 1);
+    let command = |name: &str| {
+        let mut command = manzana();
+        command.args([name, "--data-dir", text(&data), text(&file)]);
+        command
+    };
+    let ran = run(&mut command("rescue")).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("of the log cannot be read"), "{ran:?}");
+    let why = ["--overwrite", "--why", "se dañó el disco"];
+    let ran = run(command("restore").args(why)).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let cut = truth::head(&database);
+    assert!(cut < full, "{cut} of {full}");
+    let city = City::start_on(&data).await;
+    let phones =
+        ["jefa", "cuadrilla"].map(|name| Phone::from_copy(&city, name, &kept().join(name)));
+    for _ in 0..2 {
+        for phone in &phones {
+            phone.sync().await;
+        }
+    }
+    let ran = run(city.command("recovery").arg("close")).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for phone in &phones {
+        // What came meanwhile gets its folio once the recovery is closed.
+        until("four petitions, each with its folio", async || {
+            phone.sync().await;
+            let rows = phone.list().await;
+            let numbered = rows.iter().all(|row| row["folio"].is_string());
+            (rows.len() == 4 && numbered).then_some(())
+        })
+        .await;
+        assert_eq!(phone.status().await["unsent"], 0);
+    }
+    let ran = run(&mut city.command("check")).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }

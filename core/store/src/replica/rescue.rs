@@ -428,7 +428,10 @@ fn as_accepted(row: &mut DocRow) -> bool {
     if row.shown.take().is_none() {
         return row.accepted.is_some();
     }
-    let accepted = row.accepted.as_ref().and_then(|bytes| Document::load(bytes).ok());
+    let accepted = row
+        .accepted
+        .as_ref()
+        .and_then(|bytes| Document::load(bytes).ok());
     let summary = accepted.and_then(|document| document.summary().ok());
     row.provisional = 0;
     summary.map(|summary| row.summary = summary).is_some()
