@@ -86,6 +86,10 @@ pub enum Code {
     StorageDamaged,
     /// A newer version of this program wrote the files.
     StorageNewer,
+    /// The files were damaged; what was whole is rescued, and the device goes on: repeat.
+    StorageRescued,
+    /// The files were damaged, and the device does not know any more who it is: enrol it again.
+    StorageForgotten,
     /// Reading or writing failed.
     StorageFailed,
     /// The device was closed meanwhile.
@@ -160,6 +164,8 @@ impl From<&ClientError> for Code {
             ClientError::Storage(StorageProblem::Full) => Self::StorageFull,
             ClientError::Storage(StorageProblem::Damaged) => Self::StorageDamaged,
             ClientError::Storage(StorageProblem::Newer) => Self::StorageNewer,
+            ClientError::Storage(StorageProblem::Rescued { .. }) => Self::StorageRescued,
+            ClientError::Storage(StorageProblem::Forgotten { .. }) => Self::StorageForgotten,
             ClientError::Storage(_) => Self::StorageFailed,
             ClientError::Cancelled => Self::Cancelled,
             _ => Self::Internal,

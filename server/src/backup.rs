@@ -17,10 +17,12 @@ use crate::admin::{CityArgs, load_config, with_store};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::relay::CityKeys;
-use crate::storage::sqlite::{backup, check};
+use crate::storage::sqlite::{backup, check, rescue};
 use crate::storage::{RelayStore as _, StorageError};
 use crate::{city, progress, serve, vault};
 
+/// Gaps of a log that are told one by one.
+const TOLD: usize = 50;
 /// Longest passphrase on standard input, bytes.
 const PASSPHRASE_BYTES: u64 = 1 << 10;
 /// Longest file of sealed keys, bytes.
@@ -57,6 +59,15 @@ pub struct RestoreArgs {
     /// A city is there already: set its database aside.
     #[arg(long)]
     overwrite: bool,
+}
+
+/// A damaged database to save.
+#[derive(Debug, Args)]
+pub struct RescueArgs {
+    #[command(flatten)]
+    city: CityArgs,
+    /// The file to write; it must not exist.
+    file: PathBuf,
 }
 
 /// The recovery after a backup was put back.
@@ -167,6 +178,49 @@ fn begin_epoch(database: &Path, keys: &CityKeys, why: String) -> anyhow::Result<
         (SignedEpoch::sign(&body, keys.root()), body)
     });
     begun.with_context(|| format!("cannot write {}", database.display()))
+}
+
+/// `manzana rescue`.
+///
+/// # Errors
+/// In words, for the person at the terminal.
+pub fn rescue(args: RescueArgs) -> anyhow::Result<()> {
+    let config = load_config(&args.city)?;
+    let _alone = city::lock(&config)?;
+    ensure!(
+        !args.file.exists(),
+        "{} exists already",
+        args.file.display()
+    );
+    let database = city::database(&config);
+    let root = *city::open_root(&config)?.public_key();
+    let part = args.file.with_added_extension("part");
+    let _ = fs::remove_file(&part);
+    let rescued = rescue::rescue(&database, &part)
+        .with_context(|| format!("cannot save {}", database.display()))?;
+    verify(&part, &root)?;
+    fs::rename(&part, &args.file)?;
+    println!(
+        "{}: the city as it stood at place {} of {}",
+        args.file.display(),
+        rescued.head,
+        rescued.last
+    );
+    for (first, last) in rescued.missing.iter().take(TOLD) {
+        println!("places {first} to {last} of the log cannot be read");
+    }
+    for (number, export) in (1..).zip(manzana_client::exports(rescued.later)) {
+        let file = args
+            .file
+            .with_added_extension(format!("envelopes-{number}"));
+        fs::write(&file, export).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("{}: signed work of after that place", file.display());
+    }
+    println!(
+        "Put it back with `manzana restore --overwrite`: phones bring the rest. What stands in files of\n\
+         envelopes any device brings back: manzana phone import FILE."
+    );
+    Ok(())
 }
 
 /// `manzana recovery`.

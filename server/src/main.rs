@@ -58,6 +58,8 @@ enum Command {
     Check(admin::CheckArgs),
     /// Copy the city's database, also while the relay runs, and check the copy.
     Backup(backup::BackupArgs),
+    /// Save what is whole in a damaged database, as a file that `restore` can put back.
+    Rescue(backup::RescueArgs),
     /// Put a backup back: another epoch of the log begins, and phones give back what came after it.
     Restore(backup::RestoreArgs),
     /// The recovery after a backup was put back.
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Command::Check(args) => admin::check(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Rescue(args) => backup::rescue(args),
         Command::Recovery(command) => backup::recovery(command),
         Command::Completions { shell } => {
             let mut cli = Cli::command();

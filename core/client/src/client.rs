@@ -31,6 +31,8 @@ use crate::views::{self, Held, Me, Petition, PetitionDetail, Status, ToCorrect};
 const EXPORT_BYTES: usize = 16 << 20;
 /// Most envelopes of one export.
 const EXPORT_ENVELOPES: usize = 10_000;
+/// What an export has around its envelopes, bytes at most.
+const EXPORT_HEAD: usize = 64;
 const EXPORT_MARK: &str = "manzana-envelopes-1";
 
 /// How a client is opened.
@@ -409,6 +411,29 @@ impl Client {
         self.inner.shared.wake.notify_one();
         Ok(done)
     }
+}
+
+/// Envelopes as files that [`Client::carry`] takes, in this order.
+pub fn exports(envelopes: Vec<Envelope>) -> Vec<Vec<u8>> {
+    let (mut files, mut file, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for envelope in envelopes {
+        let more = codec::encode(&envelope).len();
+        if file.len() == EXPORT_ENVELOPES || bytes + more > EXPORT_BYTES - EXPORT_HEAD {
+            files.push(std::mem::take(&mut file));
+            bytes = 0;
+        }
+        bytes += more;
+        file.push(envelope);
+    }
+    files.push(file);
+    files.retain(|file| !file.is_empty());
+    let encoded = |envelopes| {
+        codec::encode(&Export {
+            mark: EXPORT_MARK.to_owned(),
+            envelopes,
+        })
+    };
+    files.into_iter().map(encoded).collect()
 }
 
 #[derive(Encode, Decode)]

@@ -54,6 +54,17 @@ pub enum StorageProblem {
     Damaged,
     /// A newer version of this program wrote it.
     Newer,
+    /// It was damaged. What was whole is rescued and the device goes on with it; what the relay has comes
+    /// again. Nothing of the operation was kept: repeat it.
+    Rescued {
+        /// Acts that are not sent, and that were found whole.
+        unsent: usize,
+    },
+    /// It was damaged, and the device does not know any more who it is: enrol it again.
+    Forgotten {
+        /// Acts that are not sent, and that were found whole: they go once it is enrolled.
+        unsent: usize,
+    },
     /// Reading or writing failed.
     Failed,
 }

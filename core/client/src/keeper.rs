@@ -14,7 +14,7 @@ use manzana_store::SqliteReplica;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::changes::ChangeEvent;
-use crate::error::ClientError;
+use crate::error::{ClientError, StorageProblem};
 use crate::home::Home;
 use crate::invitation::RelayUrl;
 use crate::now_ms;
@@ -97,7 +97,10 @@ impl Keeper {
     ) -> Result<T, ClientError> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |state| {
-            let result = job(state);
+            let result = match job(state) {
+                Err(ClientError::Storage(StorageProblem::Damaged)) => Err(state.rescue()),
+                result => result,
+            };
             state.publish();
             let _ = reply.send(result);
         });
@@ -145,13 +148,40 @@ impl State {
             changes,
             greeted: None,
         };
-        if let Some(relay) = state.home.relay()? {
-            let replica = state.open_replica()?;
-            if replica.meta().is_ok() {
-                state.open = Some(Enrolled { relay, replica });
-            }
-        }
+        state.reopen().map_err(|error| match error {
+            ClientError::Storage(StorageProblem::Damaged) => state.rescue(),
+            error => error,
+        })?;
         Ok(state)
+    }
+
+    /// Opens the replica, if the device was ever enrolled.
+    fn reopen(&mut self) -> Result<(), ClientError> {
+        let Some(relay) = self.home.relay()? else {
+            return Ok(());
+        };
+        let replica = self.open_replica()?;
+        if replica.meta().is_ok() {
+            self.open = Some(Enrolled { relay, replica });
+        }
+        Ok(())
+    }
+
+    /// Puts what is whole of a damaged replica into a new one and goes on with that. Gives what to tell.
+    fn rescue(&mut self) -> ClientError {
+        // Closed first: its file gets another name.
+        self.open = None;
+        let rescued = match SqliteReplica::rescue(&self.home.database()) {
+            Ok(rescued) => rescued,
+            Err(error) => return error.into(),
+        };
+        tracing::warn!(?rescued, "the replica was damaged");
+        let unsent = rescued.unsent;
+        ClientError::Storage(match (self.reopen(), rescued.identity) {
+            (Err(error), _) => return error,
+            (Ok(()), true) => StorageProblem::Rescued { unsent },
+            (Ok(()), false) => StorageProblem::Forgotten { unsent },
+        })
     }
 
     fn open_replica(&mut self) -> Result<Replica<SqliteReplica>, ClientError> {

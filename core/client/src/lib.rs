@@ -46,7 +46,7 @@ mod tls;
 mod views;
 
 pub use changes::{ChangeEvent, Changes};
-pub use client::{Client, EventDraft, OpenOptions};
+pub use client::{Client, EventDraft, OpenOptions, exports};
 pub use connection::Connection;
 pub use error::{Category, ClientError, StorageProblem};
 pub use invitation::{Invitation, InvitationError, RelayUrl};

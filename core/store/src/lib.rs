@@ -3,12 +3,13 @@
 //! [`sqlite`] opens and migrates any of our databases; the relay's embedded backend uses it too.
 //! [`SqliteReplica`] is what a device keeps: it implements the engine's
 //! [`ReplicaStore`](manzana_engine::replica::ReplicaStore), tells a restored or cloned store apart
-//! ([`SqliteReplica::open`]) and counts the documents it opens ([`DocumentCounter`]).
+//! ([`SqliteReplica::open`]), rescues a damaged one ([`SqliteReplica::rescue`], [`carve`]) and counts the documents it opens ([`DocumentCounter`]).
 #![forbid(unsafe_code)]
 
+pub mod carve;
 mod documents;
 mod replica;
 pub mod sqlite;
 
 pub use documents::DocumentCounter;
-pub use replica::{RECEIPT_DAYS, REPLICA_SCHEMA, SqliteReplica, token_path};
+pub use replica::{RECEIPT_DAYS, REPLICA_SCHEMA, Rescued, SqliteReplica, token_path};

@@ -1,6 +1,8 @@
 //! How things look: JSON with stable names for programs, lines and pages for people.
 
-use manzana_client::{ClientError, Held, Petition, PetitionDetail, Status, ToCorrect};
+use manzana_client::{
+    ClientError, Held, Petition, PetitionDetail, Status, StorageProblem, ToCorrect,
+};
 use manzana_engine::document::field;
 use manzana_engine::fold::EventKind;
 use manzana_engine::ids::RecordId;
@@ -390,6 +392,8 @@ fn code(error: &ClientError) -> &'static str {
         ClientError::NotFound => "not_found",
         ClientError::Ambiguous => "ambiguous",
         ClientError::BadExport => "bad_export",
+        ClientError::Storage(StorageProblem::Rescued { .. }) => "rescued",
+        ClientError::Storage(StorageProblem::Forgotten { .. }) => "forgotten",
         ClientError::Storage(_) => "storage",
         ClientError::Cancelled => "cancelled",
         _ => "internal",

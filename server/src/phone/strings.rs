@@ -310,11 +310,30 @@ pub(super) fn error(error: &ClientError) -> String {
         ClientError::Storage(StorageProblem::Damaged) => {
             "Los datos de esta carpeta están dañados o no son de este programa.".to_owned()
         }
+        ClientError::Storage(StorageProblem::Rescued { unsent }) => format!(
+            "Los datos de este teléfono estaban dañados. Se rescató lo que estaba entero ({}); lo que \
+             tiene el centro volverá al conectarse. El archivo dañado quedó aparte. Repita lo que hacía.",
+            rescued_unsent(*unsent)
+        ),
+        ClientError::Storage(StorageProblem::Forgotten { unsent }) => format!(
+            "Los datos de este teléfono estaban dañados y ya no se sabe de quién es. Pida una invitación \
+             nueva y use «manzana phone enrol»: entonces se enviará lo rescatado ({}). El archivo dañado \
+             quedó aparte.",
+            rescued_unsent(*unsent)
+        ),
         ClientError::Storage(_) => {
             "No se pudo leer o guardar en esta carpeta. Revise sus permisos y repita.".to_owned()
         }
         ClientError::Cancelled => "Se canceló. Lo guardado sigue en este teléfono.".to_owned(),
         _ => "Ocurrió un error de este programa. Lo guardado sigue en este teléfono.".to_owned(),
+    }
+}
+
+fn rescued_unsent(count: usize) -> String {
+    match count {
+        0 => "nada estaba sin enviar".to_owned(),
+        1 => "1 movimiento sin enviar".to_owned(),
+        n => format!("{n} movimientos sin enviar"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod docs;
 mod queue;
+mod rescue;
 mod token;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use crate::documents::DocumentCounter;
 use crate::sqlite::{self, OpenError, Schema, Sharing, StoreError};
 
 pub use queue::RECEIPT_DAYS;
+pub use rescue::Rescued;
 pub use token::token_path;
 
 /// What a replica's database is.
@@ -51,6 +53,7 @@ impl SqliteReplica {
     /// Opens the replica at `path`, creating or migrating it, and says whether it is the one that was
     /// used last. `fresh_token` is random.
     pub fn open(path: &Path, fresh_token: [u8; 16]) -> Result<(Self, Continuity), OpenError> {
+        rescue::finish(path)?;
         let mut conn = sqlite::open_with(path, &REPLICA_SCHEMA, Sharing::Exclusive, WAIT)?;
         let continuity = token::renew(&mut conn, path, &fresh_token)?;
         let replica = Self {
@@ -59,6 +62,15 @@ impl SqliteReplica {
             documents: DocumentCounter::default(),
         };
         Ok((replica, continuity))
+    }
+
+    /// Puts a new replica in the place of a damaged one, with all that is whole in that: afterwards
+    /// [`SqliteReplica::open`] opens it, as a new life of the device. The damaged files are set aside.
+    ///
+    /// # Errors
+    /// When they cannot be read or the new one cannot be written: then all is as it was.
+    pub fn rescue(path: &Path) -> Result<Rescued, OpenError> {
+        rescue::rescue(path)
     }
 
     /// Writes another random token, so that a backup taken until now is told apart from this store.

@@ -135,6 +135,11 @@ fn write_file(path: &Path, token: &[u8; 16]) -> std::io::Result<()> {
     file.write_all(token)?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
+    sync_folder_of(path)
+}
+
+/// Makes the names in a file's folder durable.
+pub(super) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
     // A relative name without a folder has the empty path as its parent.
     match path
         .parent()

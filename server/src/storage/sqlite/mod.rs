@@ -7,6 +7,7 @@
 //! - `commit` and `working`: `commit_batch`; `memory`: what the writer remembers (`digests`, `words`).
 //! - [`backup`]: a copy made while the relay runs, and the epoch that begins when it is put back.
 //! - [`check`]: `manzana check`, everything verified again from what was signed.
+//! - [`rescue`]: what is whole in a damaged database.
 //! - `recovery`: a city that was put back from a backup.
 //! - `read`, `list`, `search`, `words`, `report`, `people`: everything else, as functions over one connection.
 //!
@@ -25,6 +26,7 @@ mod people;
 mod read;
 mod recovery;
 mod report;
+pub mod rescue;
 mod retention;
 mod schema;
 mod search;

@@ -204,6 +204,8 @@ object English : Strings {
         Code.STORAGE_FULL -> "There is no room and this was not saved. Make room and try again."
         Code.STORAGE_NEWER -> "The data are of a newer version. Update the app."
         Code.STORAGE_DAMAGED -> "The data on this phone are damaged. Tell your coordinator."
+        Code.STORAGE_RESCUED -> "The data on this phone were damaged. What could be was rescued; the rest comes again from the centre. Look at your reports and repeat."
+        Code.STORAGE_FORGOTTEN -> "The data on this phone were damaged and it no longer knows who it is. Ask for another invitation; what was rescued is sent afterwards."
         else -> when (problem.category) {
             Category.STORAGE -> "It could not be saved on this phone. Try again."
             Category.CANCELLED -> "It was cancelled. What is saved is still on this phone."

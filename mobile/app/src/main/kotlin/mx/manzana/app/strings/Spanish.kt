@@ -207,6 +207,8 @@ object Spanish : Strings {
         Code.STORAGE_FULL -> "No hay espacio y esto no se guardó. Libere espacio y repita."
         Code.STORAGE_NEWER -> "Los datos son de una versión más nueva. Actualice la aplicación."
         Code.STORAGE_DAMAGED -> "Los datos de este teléfono están dañados. Avise a su coordinación."
+        Code.STORAGE_RESCUED -> "Los datos de este teléfono estaban dañados. Se rescató lo que se pudo; lo demás volverá del centro. Revise sus reportes y repita."
+        Code.STORAGE_FORGOTTEN -> "Los datos de este teléfono estaban dañados y ya no sabe quién es. Pida otra invitación; lo rescatado se enviará después."
         else -> when (problem.category) {
             Category.STORAGE -> "No se pudo guardar en este teléfono. Repita."
             Category.CANCELLED -> "Se canceló. Lo guardado sigue en este teléfono."
