@@ -94,6 +94,7 @@ fn comment(seed: u64) -> Bytes {
                 doc,
                 change: made.expect("made").bytes,
             }],
+            proven: false,
         }],
     };
     codec::encode(&Request::Judge(job)).into()
