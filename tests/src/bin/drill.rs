@@ -110,13 +110,18 @@ async fn listen(client: Client, shared: Shared) {
     while let Some(change) = changes.next().await {
         if let ChangeEvent::Petition(doc) = change
             && let Ok(Some(petition)) = client.petition(doc).await
-            && let Some(folio) = petition.folio
+            && let Some(folio) = petition.folio.as_deref().and_then(number_of)
             && petition.captured_here
             && petition.custody >= Custody::Received
         {
             told(&shared).received.insert(doc, folio);
         }
     }
+}
+
+/// The number in a folio as people write it.
+fn number_of(folio: &str) -> Option<u64> {
+    folio.rsplit('-').next()?.parse().ok()
 }
 
 async fn command(mut command: Command, what: &str) -> Ran {
