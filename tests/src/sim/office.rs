@@ -153,15 +153,16 @@ impl World {
         let text = self.words(self.phones[i].user, "doblez");
         self.tell(|| format!("phone {i} signs twice: «{text}», for phone {to} to carry"));
         let (copy, now) = (self.phones[i].store.copy(), self.clock_of(i));
-        let envelope = Replica::open(copy, Continuity::Same, &mut self.entropy)
+        // With all that its chain has before it, as carriers take it.
+        let envelopes = Replica::open(copy, Continuity::Same, &mut self.entropy)
             .ok()
             .and_then(|mut double| {
                 double.comment(doc, &text, now).ok()?;
-                double.unanswered(usize::MAX).ok()?.pop()
+                double.unanswered(usize::MAX).ok()
             });
-        if let Some(envelope) = envelope {
+        if let Some(envelopes) = envelopes {
             self.phones[i].lives += 1;
-            self.with(to, |replica, _| replica.carry(vec![envelope]));
+            self.with(to, |replica, _| replica.carry(envelopes));
         }
     }
 
