@@ -3,7 +3,7 @@
 //! What passes the bounded decoder can still make Automerge panic, abort or eat memory, so the
 //! relay never opens a document. A [`GatePool`] hands jobs — bytes in, bytes out — to child
 //! processes ([`worker`]) with limits of memory and time, which may ask nothing of the kernel but
-//! memory and their pipes ([`confine`]). A job that kills its worker is known as
+//! memory and their pipes (`confine`). A job that kills its worker is known as
 //! the one that did, and no other job suffers from it.
 //!
 //! The protocol between them, on the worker's standard input and output, is frames: a length of
