@@ -11,7 +11,7 @@ use manzana_engine::ids::{DocId, Hash};
 use manzana_engine::summary::DocKind;
 use manzana_server::storage::{
     ChainHead, CommitBatch, Committed, DocState, EntryCommit, EnvelopeCommit, GroupCommit,
-    HeldGroup, LogRow, Result, moves,
+    HeldGroup, LogRow, Result, StorageError, moves,
 };
 
 use super::store::{City, Logged, Place, Stored, StoredPart};
@@ -20,6 +20,12 @@ use super::store::{City, Logged, Place, Stored, StoredPart};
 #[derive(Debug, thiserror::Error)]
 #[error("misuse: {0}")]
 pub(super) struct Misuse(&'static str);
+
+impl From<Misuse> for StorageError {
+    fn from(misuse: Misuse) -> Self {
+        Self::Backend(Box::new(misuse))
+    }
+}
 
 /// Writes a batch. The caller keeps the city as it was when this fails.
 pub(super) fn commit(city: &mut City, batch: &CommitBatch) -> Result<Committed> {

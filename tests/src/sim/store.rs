@@ -25,7 +25,7 @@ use manzana_server::storage::{
     Swept, UserRow, WaitingGroup,
 };
 
-use super::commit::{self, Misuse};
+use super::commit;
 use super::faults::{self, Faults, Side};
 use super::plant::Bug;
 use super::recovery::Recovery;
@@ -991,11 +991,5 @@ pub(super) fn without_bytes(state: &DocState) -> DocState {
     DocState {
         saved: Bytes::new(),
         ..state.clone()
-    }
-}
-
-impl From<Misuse> for StorageError {
-    fn from(misuse: Misuse) -> Self {
-        Self::Backend(Box::new(misuse))
     }
 }

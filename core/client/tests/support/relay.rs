@@ -341,11 +341,16 @@ impl TestRelay {
                 .into_iter()
                 .collect(),
             Need::Digests => {
-                let mut set = SetHash::default();
-                for (doc, document) in &world.docs {
-                    set.add(doc, &document.heads());
-                }
-                let digests = vec![(Scope::City, set.digest())];
+                let digest = |scope: &Scope| {
+                    let mut set = SetHash::default();
+                    for (doc, document) in &world.docs {
+                        if document.summary().unwrap().scopes().contains(scope) {
+                            set.add(doc, &document.heads());
+                        }
+                    }
+                    (scope.clone(), set.digest())
+                };
+                let digests = session.scopes().iter().map(digest).collect();
                 session.digests(head, digests, &self.city.relay)
             }
             // Nothing differs in these tests.

@@ -11,6 +11,7 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody};
+use manzana_engine::epoch::{EpochBody, SignedEpoch};
 use manzana_engine::gate::judge::{AuthorJob, Job, JobDoc, JobGroup, Verdict, author, judge};
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{Actor, DeviceId, DocId, GrantId, Hash, RecordId, Seq};
@@ -20,7 +21,7 @@ use manzana_engine::policy::{Facts, Rule};
 use manzana_engine::reconcile::{Learnt, Member, Members, Version};
 use manzana_engine::relay::{LogRowView, Move, intake};
 use manzana_engine::summary::Summary;
-use manzana_engine::wire::PackedDoc;
+use manzana_engine::wire::{PackedDoc, Recovery};
 
 /// A row of the city's log.
 pub struct Row {
@@ -502,6 +503,22 @@ impl Relay {
             version: Version::of(&kept.summary.heads),
         });
         members.collect::<Vec<_>>().into()
+    }
+
+    /// What it says once a backup was put back. It takes nothing back.
+    pub fn recovery(&self) -> Option<Recovery> {
+        let body = EpochBody {
+            city: self.root.city(),
+            epoch: self.epoch,
+            before: 1,
+            cut: 0,
+            at: self.time,
+            why: "simulacro".to_owned(),
+        };
+        (self.epoch > 1).then(|| Recovery {
+            record: SignedEpoch::sign(&body, &self.root),
+            chains: Vec::new(),
+        })
     }
 
     /// Loses a document, as a relay that was restored would, and begins another epoch.

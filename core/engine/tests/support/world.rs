@@ -255,7 +255,7 @@ impl World {
                 },
                 time: self.relay.time,
                 nonce: &nonce,
-                recovery: None,
+                recovery: self.relay.recovery(),
             },
         )
         .unwrap();
