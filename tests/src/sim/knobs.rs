@@ -169,6 +169,10 @@ impl Knobs {
             knobs.city_restore = 1 + dice.below(2) as u32;
             knobs.city_backup = 2;
             (knobs.restore, knobs.clone) = (0, 0);
+            // Not mixed yet with what the city decides about people: a phone that was revoked brings nothing
+            // back, and what the city took over stands under another number.
+            (knobs.revoke, knobs.expire, knobs.renew, knobs.role) = (0, 0, 0, 0);
+            (knobs.decide, knobs.chain, knobs.equivocate) = (0, 0, 0);
         }
         if knobs.restore > 0 {
             knobs.backup = knobs.backup.max(2);
