@@ -260,6 +260,8 @@ struct Batch<'r> {
     dead: BTreeSet<Hash>,
     /// Changes of a twin's branch, now dead: what waited for them is told so.
     buried: Vec<Hash>,
+    /// Changes that this batch accepted so far.
+    taken: BTreeSet<Hash>,
 }
 
 impl<'r> Batch<'r> {
@@ -272,6 +274,7 @@ impl<'r> Batch<'r> {
             grants: BTreeMap::new(),
             dead: BTreeSet::new(),
             buried: Vec::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -420,7 +423,9 @@ impl<'r> Batch<'r> {
                     return Some(refused(Rule::ForeignGrant, changes));
                 }
                 let proof = proof.as_ref().and_then(|answers| answers.get(index));
-                if let Some(decided) = proof.and_then(|answer| self.proven(answer, &peeked)) {
+                let given_back = || self.was_given_back(&envelope.context.device, &peeked);
+                let proof = proof.cloned().or_else(given_back);
+                if let Some(decided) = proof.and_then(|answer| self.proven(&answer, &peeked)) {
                     return Some(decided);
                 }
                 if let Some(reason) = held {
@@ -439,6 +444,17 @@ impl<'r> Batch<'r> {
             resumes: false,
             act: None,
             reply: None,
+        })
+    }
+
+    /// A group that was accepted before a backup was put back, as its author was never told: a reader gave
+    /// some of it back. Groups are taken whole, so all of it was.
+    fn was_given_back(&self, device: &DeviceId, peeked: &[Peek]) -> Option<Answer> {
+        let own = peeked.iter().all(|p| p.actor.belongs_to(device));
+        let here = |p: &Peek| matches!(self.facts.fates.get(&p.hash), Some(Fate::Accepted(_)));
+        (own && peeked.iter().any(here)).then_some(Answer::Accepted {
+            seq: 0,
+            folio: None,
         })
     }
 
@@ -587,6 +603,14 @@ impl<'r> Batch<'r> {
             Outcome::Judged(Verdict::Waiting { deps }) if proven => {
                 not_accepted(Answer::Waiting { deps }, changes.clone())
             }
+            // It was given back in this very batch: looked at again once that is committed.
+            Outcome::Judged(Verdict::Refused { .. })
+                if changes.iter().any(|hash| self.taken.contains(hash)) =>
+            {
+                let deps = changes.iter().filter(|hash| self.taken.contains(hash));
+                let deps = deps.copied().collect();
+                not_accepted(Answer::Waiting { deps }, changes.clone())
+            }
             Outcome::Judged(verdict) => match (answer(&verdict, &self.dead), verdict) {
                 (Some(answer), _) => not_accepted(answer, changes.clone()),
                 (None, Verdict::Accepted(entries)) => GroupCommit::Accepted(
@@ -617,6 +641,9 @@ impl<'r> Batch<'r> {
             && !matches!(answer, Answer::Waiting { .. })
         {
             self.dead.extend(changes);
+        }
+        if let GroupCommit::Accepted(entries) = &commit {
+            self.taken.extend(entries.iter().map(|entry| entry.hash));
         }
         work.groups[g] = Some(Decision::Late(commit));
     }
