@@ -97,6 +97,8 @@ impl Relay {
         let proofs: Vec<(Hash, Vec<Answer>)> = ours
             .flat_map(|body| body.answers)
             .filter(|answer| answer.n > have(answer.incarnation))
+            // What waited or was held then has no last word yet, or an older one that proves more.
+            .filter(|answer| answer.groups.iter().all(Answer::is_final))
             .map(|answer| (answer.hash, answer.groups))
             .collect();
         match proofs.is_empty() {

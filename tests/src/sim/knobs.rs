@@ -88,6 +88,9 @@ pub struct Knobs {
     pub stall: u32,
 }
 
+/// From this seed on the city's own disk is lost and put back, once or several times.
+pub const PUT_BACK_FROM: u64 = 1_000_000_000;
+
 impl Knobs {
     /// A city where nothing goes wrong: people work, networks come and go.
     pub fn calm() -> Self {
@@ -165,7 +168,7 @@ impl Knobs {
             knobs.segment_docs = 1 + dice.below(5) as usize;
         }
         (knobs.city_backup, knobs.city_restore) = (0, 0);
-        if dice.chance(300) {
+        if seed >= PUT_BACK_FROM {
             knobs.city_restore = 1 + dice.below(2) as u32;
             knobs.city_backup = 2;
             (knobs.restore, knobs.clone) = (0, 0);
