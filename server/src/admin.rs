@@ -3,7 +3,7 @@
 mod quarantine;
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -23,8 +23,8 @@ pub use quarantine::{QuarantineCommand, run as quarantine};
 
 /// Longest catalog file, bytes.
 const CATALOG_BYTES: u64 = 8 << 20;
-/// Longest password on standard input, bytes.
-const PASSWORD_BYTES: u64 = 1 << 10;
+/// Longest password or passphrase on standard input, bytes.
+const SECRET_BYTES: u64 = 1 << 10;
 
 /// Which city.
 #[derive(Debug, Args)]
@@ -113,7 +113,7 @@ pub struct CatalogArgs {
 pub fn user(UserCommand::Add(args): UserCommand) -> anyhow::Result<()> {
     let role = Role::parse(&args.role).context("no such role; see --help")?;
     let password_hash = match args.password_stdin {
-        true => Some(auth::hash_password(&read_password()?)?),
+        true => Some(auth::hash_password(&read_secret()?)?),
         false => None,
     };
     let row = UserRow {
@@ -224,12 +224,7 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     let extent =
         check::extent(&database).with_context(|| format!("cannot read {}", database.display()))?;
     let root = *city::open_root(&config)?.public_key();
-    let bar = progress::bar(extent, "envelopes and documents");
-    let checked = check::check(&database, &root, &|done| bar.inc(done))?;
-    bar.finish_and_clear();
-    for fault in &checked.told {
-        println!("{fault}");
-    }
+    let checked = checked(&database, extent, &root)?;
     let check::Checked {
         devices,
         envelopes,
@@ -252,12 +247,28 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_password() -> anyhow::Result<String> {
-    let mut password = String::new();
+/// Checks a city's database of this extent, with a bar, and tells the faults.
+pub(crate) fn checked(
+    database: &Path,
+    extent: u64,
+    root: &[u8; 32],
+) -> anyhow::Result<check::Checked> {
+    let bar = progress::bar(extent, "envelopes and documents");
+    let checked = check::check(database, root, &|done| bar.inc(done))?;
+    bar.finish_and_clear();
+    for fault in &checked.told {
+        println!("{fault}");
+    }
+    Ok(checked)
+}
+
+/// A password or passphrase from standard input.
+pub(crate) fn read_secret() -> anyhow::Result<String> {
+    let mut secret = String::new();
     std::io::stdin()
-        .take(PASSWORD_BYTES)
-        .read_to_string(&mut password)?;
-    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+        .take(SECRET_BYTES)
+        .read_to_string(&mut secret)?;
+    Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 pub(crate) fn with_store(

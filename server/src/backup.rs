@@ -13,18 +13,16 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use manzana_engine::epoch::{EpochBody, SignedEpoch};
 
-use crate::admin::{CityArgs, load_config, with_store};
+use crate::admin::{self, CityArgs, load_config, with_store};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::relay::CityKeys;
 use crate::storage::sqlite::{backup, check, rescue};
 use crate::storage::{RelayStore as _, StorageError};
-use crate::{city, progress, serve, vault};
+use crate::{city, serve, vault};
 
 /// Gaps of a log that are told one by one.
 const TOLD: usize = 50;
-/// Longest passphrase on standard input, bytes.
-const PASSPHRASE_BYTES: u64 = 1 << 10;
 /// Longest file of sealed keys, bytes.
 const VAULT_BYTES: u64 = 4 << 20;
 /// Epochs are numbered by the second they begin in, counted from 2026 (UTC), so that a backup which is put
@@ -50,7 +48,7 @@ pub struct RestoreArgs {
     city: CityArgs,
     /// The backup.
     file: PathBuf,
-    /// Why, for the record that devices are shown.
+    /// Why, for the record that the city signs and devices verify.
     #[arg(long)]
     why: String,
     /// The sealed keys, on a machine that does not have them; the passphrase comes on standard input.
@@ -74,16 +72,9 @@ pub struct RescueArgs {
 #[derive(Debug, Subcommand)]
 pub enum RecoveryCommand {
     /// What came back so far, and what is still due.
-    Status(RecoveryArgs),
+    Status(CityArgs),
     /// End it: petitions get their folios, and those that nobody brought back are void.
-    Close(RecoveryArgs),
-}
-
-/// Which city.
-#[derive(Debug, Args)]
-pub struct RecoveryArgs {
-    #[command(flatten)]
-    city: CityArgs,
+    Close(CityArgs),
 }
 
 /// `manzana backup`.
@@ -106,15 +97,27 @@ pub fn backup(args: BackupArgs) -> anyhow::Result<()> {
         let sealed = vault::seal(&read_keys(&config)?, &read_passphrase()?)?;
         fs::write(file, sealed).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    // Under another name until it has been checked: a file with the right name is a good backup.
-    let part = args.file.with_added_extension("part");
-    let _ = fs::remove_file(&part);
-    backup::copy(&database, &part)
-        .with_context(|| format!("cannot copy {} to {}", database.display(), part.display()))?;
-    verify(&part, &root)?;
-    fs::rename(&part, &args.file)?;
+    write_checked(&args.file, &root, |part| {
+        backup::copy(&database, part)
+            .with_context(|| format!("cannot copy {} to {}", database.display(), part.display()))
+    })?;
     println!("{}: {}", args.file.display(), size(&args.file)?);
     Ok(())
+}
+
+/// Writes a city's database under another name until it has been checked: a file with the right name is a
+/// good backup.
+fn write_checked<T>(
+    file: &Path,
+    root: &[u8; 32],
+    write: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let part = file.with_added_extension("part");
+    let _ = fs::remove_file(&part);
+    let written = write(&part)?;
+    verify(&part, root)?;
+    fs::rename(&part, file)?;
+    Ok(written)
 }
 
 /// `manzana restore`.
@@ -148,7 +151,8 @@ pub fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     // Before it is in its place: a relay that finds it there finds it in its new epoch.
     let body = begin_epoch(&part, &keys, args.why)?;
     if database.exists() {
-        set_aside(&database)?;
+        let aside = manzana_store::set_aside(&database, "aside")?;
+        println!("the database that was there is {}", aside.display());
     }
     fs::rename(&part, &database)?;
     fs::File::open(&config.data_dir)?.sync_all()?;
@@ -194,12 +198,10 @@ pub fn rescue(args: RescueArgs) -> anyhow::Result<()> {
     );
     let database = city::database(&config);
     let root = *city::open_root(&config)?.public_key();
-    let part = args.file.with_added_extension("part");
-    let _ = fs::remove_file(&part);
-    let rescued = rescue::rescue(&database, &part)
-        .with_context(|| format!("cannot save {}", database.display()))?;
-    verify(&part, &root)?;
-    fs::rename(&part, &args.file)?;
+    let rescued = write_checked(&args.file, &root, |part| {
+        rescue::rescue(&database, part)
+            .with_context(|| format!("cannot save {}", database.display()))
+    })?;
     println!(
         "{}: the city as it stood at place {} of {}",
         args.file.display(),
@@ -229,7 +231,7 @@ pub fn rescue(args: RescueArgs) -> anyhow::Result<()> {
 /// In words, for the person at the terminal.
 pub fn recovery(command: RecoveryCommand) -> anyhow::Result<()> {
     match command {
-        RecoveryCommand::Status(args) => with_store(&args.city, async |_, store| {
+        RecoveryCommand::Status(city) => with_store(&city, async |_, store| {
             let Some(epoch) = store.epoch().await? else {
                 println!("no backup of this city was ever put back");
                 return Ok(());
@@ -255,7 +257,7 @@ pub fn recovery(command: RecoveryCommand) -> anyhow::Result<()> {
             told_void(&epoch.void);
             Ok(())
         }),
-        RecoveryCommand::Close(args) => with_store(&args.city, async |_, store| {
+        RecoveryCommand::Close(city) => with_store(&city, async |_, store| {
             match store.close_recovery(SystemClock.now_ms()).await {
                 Ok(void) => {
                     println!("closed: petitions without a folio get one while the relay runs");
@@ -281,12 +283,7 @@ fn told_void(void: &[(u64, u64)]) {
 /// Everything that the copy claims is made again from what was signed.
 fn verify(file: &Path, root: &[u8; 32]) -> anyhow::Result<()> {
     let extent = check::extent(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let bar = progress::bar(extent, "envelopes and documents");
-    let checked = check::check(file, root, &|done| bar.inc(done))?;
-    bar.finish_and_clear();
-    for fault in &checked.told {
-        println!("{fault}");
-    }
+    let checked = admin::checked(file, extent, root)?;
     ensure!(
         checked.faults == 0,
         "{}: {} faults",
@@ -297,24 +294,6 @@ fn verify(file: &Path, root: &[u8; 32]) -> anyhow::Result<()> {
         "checked: {} documents, {} changes, every signature",
         checked.documents, checked.changes
     );
-    Ok(())
-}
-
-/// A database that gives way keeps its bytes under a counted name.
-fn set_aside(database: &Path) -> anyhow::Result<()> {
-    let aside = |n: u32| database.with_added_extension(format!("aside-{n}"));
-    let n = (1..).find(|n| !aside(*n).exists()).unwrap_or(u32::MAX);
-    for log in ["", "-wal", "-shm"] {
-        let of = |base: &Path| {
-            let mut name = base.as_os_str().to_owned();
-            name.push(log);
-            PathBuf::from(name)
-        };
-        if of(database).exists() {
-            fs::rename(of(database), of(&aside(n)))?;
-        }
-    }
-    println!("the database that was there is {}", aside(n).display());
     Ok(())
 }
 
@@ -362,11 +341,7 @@ fn put_keys(config: &Config, file: &Path) -> anyhow::Result<()> {
 }
 
 fn read_passphrase() -> anyhow::Result<String> {
-    let mut passphrase = String::new();
-    std::io::stdin()
-        .take(PASSPHRASE_BYTES)
-        .read_to_string(&mut passphrase)?;
-    let passphrase = passphrase.trim_end_matches(['\r', '\n']).to_owned();
+    let passphrase = admin::read_secret()?;
     ensure!(
         passphrase.chars().count() >= 12,
         "a passphrase of at least 12 characters is expected on standard input"

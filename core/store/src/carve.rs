@@ -10,9 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 
+use crate::aside::beside;
 use crate::sqlite::VALUE_BYTES;
 
 /// Page size of every database of ours, bytes: taken where the header does not say another one.
@@ -156,13 +157,6 @@ impl Pages {
         }
         free
     }
-}
-
-/// A file whose name is another one's with an ending.
-pub(crate) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 fn read_at(file: &mut File, at: u64, to: &mut [u8]) -> io::Result<()> {
@@ -323,15 +317,6 @@ impl<'a> Bytes<'a> {
             .iter()
             .fold(sign, |whole, byte| whole << 8 | i64::from(*byte));
         Some(Value::Int(whole))
-    }
-}
-
-/// Whether a file is there.
-pub(crate) fn is_there(path: &Path) -> io::Result<bool> {
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

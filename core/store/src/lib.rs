@@ -6,10 +6,12 @@
 //! ([`SqliteReplica::open`]), rescues a damaged one ([`SqliteReplica::rescue`], [`carve`]) and counts the documents it opens ([`DocumentCounter`]).
 #![forbid(unsafe_code)]
 
+mod aside;
 pub mod carve;
 mod documents;
 mod replica;
 pub mod sqlite;
 
+pub use aside::set_aside;
 pub use documents::DocumentCounter;
 pub use replica::{RECEIPT_DAYS, REPLICA_SCHEMA, Rescued, SqliteReplica, token_path};

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use manzana_engine::answer::{Answer, ReceiptBody, SignedReceipt};
 use manzana_engine::codec;
@@ -31,7 +31,8 @@ use manzana_engine::policy::Rule;
 use manzana_engine::replica::{DocRow, EnvelopeRow, IntentRow, IntentState, Meta, Write};
 
 use super::{REPLICA_SCHEMA, WAIT, apply};
-use crate::carve::{self, Row, Value, beside, is_there};
+use crate::aside::{beside, is_there, set_aside};
+use crate::carve::{self, Row, Value};
 use crate::sqlite::{self, OpenError, Sharing, StoreError};
 
 /// What was found whole in a damaged replica.
@@ -94,28 +95,9 @@ pub(super) fn finish(path: &Path) -> Result<(), StoreError> {
     if !is_there(&rescued)? {
         return Ok(());
     }
-    let aside = free_name(path)?;
-    // The log before its database: alone it would be taken for the new one's.
-    for ending in ["-wal", "-shm", ""] {
-        let old = beside(path, ending);
-        if is_there(&old)? {
-            fs::rename(&old, beside(&aside, ending))?;
-        }
-    }
+    set_aside(path, "damaged")?;
     fs::rename(&rescued, path)?;
     Ok(super::token::sync_folder_of(path)?)
-}
-
-/// A name beside the database that no damaged one has yet.
-fn free_name(path: &Path) -> io::Result<PathBuf> {
-    let mut number = 1_u32;
-    loop {
-        let name = beside(path, &format!(".damaged-{number}"));
-        if !is_there(&name)? {
-            return Ok(name);
-        }
-        number += 1;
-    }
 }
 
 /// Removes what an interrupted rescue had begun to write.
