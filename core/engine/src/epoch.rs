@@ -1,13 +1,16 @@
 //! Epochs of the city's log: a backup that is put back begins one.
 //!
 //! Places of one log mean nothing in another, so a position names its epoch. The record of an epoch is
-//! signed by the city's root and shown on devices: nobody rewrites the city's history in silence.
+//! signed by the city's root and verified on devices: nobody but the city rewrites its history.
 
 use minicbor::{Decode, Encode};
 
 use crate::codec;
 use crate::ids::{CityId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
+
+/// The epoch of a city that was never put back from a backup.
+pub const FIRST: u32 = 1;
 
 /// What the record of an epoch says.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

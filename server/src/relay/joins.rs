@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::Relay;
 use super::desk::internal;
 use crate::desk::DeskError;
-use crate::storage::DocState;
+use crate::storage::{DeviceRecord, DocState};
 
 /// Documents that wait to be joined. One that finds no room is no harm: its next change shows its heads
 /// again, and devices join before they write.
@@ -47,27 +47,45 @@ impl Relay {
             return Ok(());
         }
         let desk = self.administration().await?;
+        if self.append_without_operations(&desk, state, false).await? {
+            self.metrics.joins.inc();
+        }
+        Ok(())
+    }
+
+    /// Appends changes without operations that join a document's heads: as many as bring them down to
+    /// [`JOIN_HEADS`], or, where it is `bare`, one on however few there are. Gives whether there were any.
+    /// The caller holds the desks' turn.
+    pub(super) async fn append_without_operations(
+        &self,
+        desk: &DeviceRecord,
+        state: DocState,
+        bare: bool,
+    ) -> Result<bool, DeskError> {
         let job = AuthorJob {
             saved: state.saved.to_vec().into(),
             heads: state.summary.heads,
             actor: Actor::new(&desk.id, 0),
             record: RecordId::new(&desk.id, 0),
             records: Vec::new(),
-            bare: false,
+            bare,
         };
         let Reply::Authored(changes) = self.ask(&Request::Author(job)).await? else {
             return Err(internal("the gate answered something else"));
         };
         if changes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let changes = changes.into_iter().map(Vec::from).collect();
-        match self.append_as(&desk, doc, changes, None).await?.first() {
-            Some(Answer::Accepted { .. }) => {
-                self.metrics.joins.inc();
-                Ok(())
-            }
-            other => Err(internal(&format!("a join was not accepted: {other:?}"))),
+        match self
+            .append_as(desk, state.doc, changes, None)
+            .await?
+            .first()
+        {
+            Some(Answer::Accepted { .. }) => Ok(true),
+            other => Err(internal(&format!(
+                "a change without operations was not accepted: {other:?}"
+            ))),
         }
     }
 }

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, HeldReason};
+use manzana_engine::epoch;
 use manzana_engine::gate::judge::{Reply, Request};
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
 use manzana_engine::ids::{CatalogId, DeviceId, Hash, UserId};
@@ -419,7 +420,7 @@ impl Relay {
 
     /// Whether a backup of the city was ever put back.
     fn was_put_back(&self) -> bool {
-        self.head.borrow().epoch > recovery::FIRST_EPOCH
+        self.head.borrow().epoch > epoch::FIRST
     }
 
     fn now(&self) -> i64 {

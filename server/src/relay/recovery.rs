@@ -12,9 +12,8 @@ use std::collections::BTreeMap;
 use manzana_engine::answer::{Answer, SignedReceipt};
 use manzana_engine::digest::SignedDigest;
 use manzana_engine::envelope::{Entry, Envelope};
-use manzana_engine::gate::judge::{AuthorJob, Reply, Request};
 use manzana_engine::grant::SignedGrant;
-use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::reconcile::Version;
 use manzana_engine::relay::intake::peek;
 use manzana_engine::wire::{ChainHeld, Recovery, Vouched};
@@ -22,10 +21,8 @@ use manzana_engine::wire::{ChainHeld, Recovery, Vouched};
 use super::Relay;
 use super::desk::internal;
 use crate::desk::DeskError;
-use crate::storage::{DeviceRecord, DocState, Fate, StorageError, UserRow};
+use crate::storage::{DeviceRecord, Fate, StorageError, UserRow};
 
-/// The epoch of a city that was never put back from a backup.
-pub(super) const FIRST_EPOCH: u32 = 1;
 /// Changes in one envelope of what comes back.
 const CHANGES: usize = 32;
 /// Petitions looked at together for the folios that they still have to be given.
@@ -134,7 +131,7 @@ impl Relay {
         groups: &[Answer],
     ) -> Result<Vec<Vouched>, StorageError> {
         let waits = |answer: &Answer| matches!(answer, Answer::Waiting { .. });
-        if !self.was_put_back() || !groups.iter().any(waits) {
+        if !groups.iter().any(waits) {
             return Ok(Vec::new());
         }
         let hash = envelope.hash();
@@ -181,7 +178,7 @@ impl Relay {
             .map(|(entry, _)| entry)
             .collect();
         if let Some(folio) = folio.filter(|_| !hashes.is_empty()) {
-            self.store.claim_folio(&doc, folio, false).await?;
+            self.store.claim_folio(&doc, folio).await?;
         }
         if lost.is_empty() {
             return Ok(());
@@ -247,42 +244,19 @@ impl Relay {
             let _turn = self.desks.lock().await;
             let desk = self.administration().await?;
             for petition in petitions {
-                self.number(&desk, &petition).await?;
+                self.number(&desk, &petition.doc).await?;
             }
         }
     }
 
-    async fn number(&self, desk: &DeviceRecord, petition: &DocState) -> Result<(), DeskError> {
-        let Some(state) = self
-            .store
-            .docs(&[petition.doc])
-            .await?
-            .remove(&petition.doc)
-        else {
+    async fn number(&self, desk: &DeviceRecord, petition: &DocId) -> Result<(), DeskError> {
+        let Some(state) = self.store.docs(&[*petition]).await?.remove(petition) else {
             return Ok(());
         };
         if state.folio.is_some() {
             return Ok(());
         }
-        let job = AuthorJob {
-            saved: state.saved.to_vec().into(),
-            heads: state.summary.heads,
-            actor: Actor::new(&desk.id, 0),
-            record: RecordId::new(&desk.id, 0),
-            records: Vec::new(),
-            bare: true,
-        };
-        let Reply::Authored(changes) = self.ask(&Request::Author(job)).await? else {
-            return Err(internal("the gate answered something else"));
-        };
-        let changes = changes.into_iter().map(Vec::from).collect();
-        match self
-            .append_as(desk, state.doc, changes, None)
-            .await?
-            .first()
-        {
-            Some(Answer::Accepted { .. }) => Ok(()),
-            other => Err(internal(&format!("a folio could not be given: {other:?}"))),
-        }
+        self.append_without_operations(desk, state, true).await?;
+        Ok(())
     }
 }

@@ -77,7 +77,7 @@ impl<T> Socket for T where
 
 /// What became of an envelope.
 struct Reply {
-    /// The envelope, where it is needed once more: a carried one, or any while the city recovers.
+    /// The envelope, where it is needed once more: a carried one, or any of a device that gives back.
     envelope: Option<Box<Envelope>>,
     /// Whether it is of the session's own chain.
     own: bool,
@@ -354,7 +354,7 @@ impl<'r, W: Socket> Driver<'r, W> {
         own: bool,
         replies: &mut FuturesUnordered<ReplyFuture>,
     ) {
-        let kept = !own || self.relay.was_put_back();
+        let kept = !own || self.session.takes_back();
         let kept = kept.then(|| envelope.clone());
         let (reply, answered) = oneshot::channel();
         let submission = Submission {
@@ -377,7 +377,9 @@ impl<'r, W: Socket> Driver<'r, W> {
     }
 
     async fn replied(&mut self, reply: Reply) -> Option<End> {
-        if let (Some(envelope), Ok(groups)) = (&reply.envelope, &reply.result) {
+        let takes_back = self.session.takes_back();
+        let envelope = reply.envelope.as_ref().filter(|_| takes_back);
+        if let (Some(envelope), Ok(groups)) = (envelope, &reply.result) {
             let awaited = self
                 .relay
                 .awaited(envelope, groups)

@@ -823,9 +823,9 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn put_proofs(&self, proofs: Vec<(Hash, Vec<Answer>)>) -> Result<()>;
     /// What is proven of these envelopes; others are absent.
     async fn proofs(&self, envelopes: &[Hash]) -> Result<BTreeMap<Hash, Vec<Answer>>>;
-    /// A device says that a petition had this folio; `proven` by a receipt, or not. A proven claim takes
-    /// the place of another, and nothing takes the place of a proven one.
-    async fn claim_folio(&self, doc: &DocId, folio: u64, proven: bool) -> Result<()>;
+    /// A device says that a petition had this folio. Of several claims to one folio the first counts; what
+    /// a receipt proves comes before any ([`EntryCommit::reclaims`]).
+    async fn claim_folio(&self, doc: &DocId, folio: u64) -> Result<()>;
     /// Petitions without a folio, oldest first, at most `limit`, without bytes.
     async fn without_folio(&self, limit: usize) -> Result<Vec<DocState>>;
     /// All chains of a device: incarnation and envelopes held.

@@ -296,14 +296,10 @@ async fn drill(cli: &Cli) {
     print!("{}", checked.out);
 }
 
-fn main() -> ExitCode {
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let runtime = runtime.expect("a runtime");
-    let done = runtime.block_on(async { tokio::time::timeout(PATIENCE, drill(&cli)).await });
+    let done = tokio::time::timeout(PATIENCE, drill(&cli)).await;
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => {

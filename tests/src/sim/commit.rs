@@ -58,7 +58,7 @@ fn issue(city: &mut City, entry: &EntryCommit, has: Option<u64>) -> Option<u64> 
         return None;
     }
     let claimed = entry.reclaims.or(city.recovery.claim_of(&entry.doc));
-    let reclaimed = claimed.filter(|folio| city.is_free(*folio, &entry.doc));
+    let reclaimed = claimed.filter(|folio| city.is_free(*folio));
     if reclaimed.is_some() || city.head.recovering {
         return reclaimed;
     }

@@ -18,8 +18,8 @@ const LOST_ANSWERS: u64 = 1 << 20;
 pub(super) struct Recovery {
     pub epochs: Vec<EpochRow>,
     pub proofs: BTreeMap<Hash, Vec<Answer>>,
-    /// By folio: the petition, and whether it was proven.
-    claims: BTreeMap<u64, (DocId, bool)>,
+    /// By folio: the petition that a device said had it.
+    pub(super) claims: BTreeMap<u64, DocId>,
     /// Numbers of users up to here may be in use.
     pub users_up_to: UserId,
 }
@@ -37,21 +37,9 @@ impl Recovery {
         }
     }
 
-    pub(super) fn claim(&mut self, doc: &DocId, folio: u64, proven: bool) {
-        let claim = self.claims.entry(folio).or_insert((*doc, proven));
-        if proven && !claim.1 {
-            *claim = (*doc, true);
-        }
-    }
-
     pub(super) fn claim_of(&self, doc: &DocId) -> Option<u64> {
-        let mut own: Vec<_> = self
-            .claims
-            .iter()
-            .filter(|(_, (by, _))| by == doc)
-            .collect();
-        own.sort_by_key(|(folio, (_, proven))| (!proven, **folio));
-        own.first().map(|(folio, _)| **folio)
+        let mut own = self.claims.iter().filter(|(_, by)| *by == doc);
+        own.next().map(|(folio, _)| *folio)
     }
 }
 
@@ -78,14 +66,11 @@ impl City {
         self.sessions.clear();
     }
 
-    /// Whether a petition may have this folio: nobody has it, it is not void, nobody else proved it.
-    pub(super) fn is_free(&self, folio: u64, doc: &DocId) -> bool {
+    /// Whether a petition may have this folio: nobody has it, and it is not void.
+    pub(super) fn is_free(&self, folio: u64) -> bool {
         let given = self.docs.values().any(|state| state.folio == Some(folio));
-        let mut void = self.recovery.epochs.iter().flat_map(|epoch| &epoch.void);
-        let void = void.any(|(first, last)| (*first..=*last).contains(&folio));
-        let claim = self.recovery.claims.get(&folio);
-        let others = claim.is_some_and(|(by, proven)| *proven && by != doc);
-        !given && !void && !others
+        let mut void = self.void_folios().into_iter();
+        !given && !void.any(|(first, last)| (first..=last).contains(&folio))
     }
 
     pub(super) fn void_folios(&self) -> Vec<(u64, u64)> {
@@ -120,7 +105,7 @@ impl City {
         let waits: BTreeSet<DocId> = self.without_folio().iter().map(|s| s.doc).collect();
         let given = self.docs.values().filter_map(|state| state.folio);
         let claimed = self.recovery.claims.iter();
-        let claimed = claimed.filter_map(|(folio, (doc, _))| waits.contains(doc).then_some(*folio));
+        let claimed = claimed.filter_map(|(folio, doc)| waits.contains(doc).then_some(*folio));
         let next = self.highest_folio();
         let taken: BTreeSet<u64> = given.chain(claimed).chain([next]).collect();
         let mut void = Vec::new();

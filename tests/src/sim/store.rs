@@ -956,9 +956,9 @@ impl RelayStore for MemoryStore {
         })
     }
 
-    async fn claim_folio(&self, doc: &DocId, folio: u64, proven: bool) -> Result<()> {
+    async fn claim_folio(&self, doc: &DocId, folio: u64) -> Result<()> {
         self.write(|city| {
-            city.recovery.claim(doc, folio, proven);
+            city.recovery.claims.entry(folio).or_insert(*doc);
             Ok(())
         })
     }

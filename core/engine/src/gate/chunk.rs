@@ -480,14 +480,25 @@ fn hash_after_checksum(raw: &[u8]) -> [u8; 32] {
 }
 
 fn read_deps(body: &mut Cursor<'_>) -> Result<Vec<[u8; 32]>, ChunkError> {
-    let count = bounded(body.unsigned()?, CHANGE_DEPS, ChunkError::TooManyDeps)?;
-    let deps = (0..count)
+    let (too_many, disorder) = (ChunkError::TooManyDeps, ChunkError::DepsOutOfOrder);
+    read_hashes(body, CHANGE_DEPS, too_many, disorder)
+}
+
+/// Hashes after their count, at most `max`, in ascending order.
+pub(super) fn read_hashes(
+    body: &mut Cursor<'_>,
+    max: usize,
+    too_many: ChunkError,
+    disorder: ChunkError,
+) -> Result<Vec<[u8; 32]>, ChunkError> {
+    let count = bounded(body.unsigned()?, max, too_many)?;
+    let hashes = (0..count)
         .map(|_| body.array::<32>())
         .collect::<Result<Vec<_>, _>>()?;
-    if !deps.is_sorted_by(|a, b| a < b) {
-        return Err(ChunkError::DepsOutOfOrder);
+    match hashes.is_sorted_by(|a, b| a < b) {
+        true => Ok(hashes),
+        false => Err(disorder),
     }
-    Ok(deps)
 }
 
 fn read_in_range(body: &mut Cursor<'_>, max: u64, error: ChunkError) -> Result<u64, ChunkError> {

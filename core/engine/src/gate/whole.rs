@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 
 use super::chunk::{
     ActorBytes, ChunkError, Column, DOCUMENT_TYPE, Value, bounded, check_time, open_chunk,
+    read_hashes,
 };
 use super::columns::{Deltas, Directory, Layout, RawColumns, Rows, count_rows};
 use super::ops::read_value;
@@ -107,14 +108,8 @@ fn read_actors(body: &mut Cursor<'_>) -> Result<usize, ChunkError> {
 
 /// How many heads there are, in ascending order.
 fn read_heads(body: &mut Cursor<'_>) -> Result<usize, ChunkError> {
-    let count = bounded(body.unsigned()?, DOC_CHANGES, ChunkError::BadHeads)?;
-    let heads = (0..count)
-        .map(|_| body.array::<32>())
-        .collect::<Result<Vec<_>, _>>()?;
-    if !heads.is_sorted_by(|a, b| a < b) {
-        return Err(ChunkError::BadHeads);
-    }
-    Ok(count)
+    let bad = ChunkError::BadHeads;
+    Ok(read_hashes(body, DOC_CHANGES, bad, bad)?.len())
 }
 
 // ---------------------------------------------------------------- changes

@@ -445,6 +445,11 @@ impl Session {
         })
     }
 
+    /// Whether the device gives back what the city lost.
+    pub fn takes_back(&self) -> bool {
+        self.back.is_some()
+    }
+
     /// Documents of which these heads were proven to have been accepted, and are not here: the device is
     /// asked for them, some at a time. Gives what to send, if anything now.
     pub fn lacks(&mut self, docs: Vec<Vouched>) -> Option<Down> {

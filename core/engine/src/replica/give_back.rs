@@ -40,11 +40,6 @@ pub(super) struct GivingBack {
 }
 
 impl<S: ReplicaStore> Replica<S> {
-    /// Whether the city was put back from a backup and its recovery is open, as far as this device knows.
-    pub fn city_recovers(&self) -> bool {
-        self.meta.as_ref().is_some_and(|meta| meta.recovering)
-    }
-
     /// Whether something is still on its way back in this session.
     pub fn is_giving_back(&self) -> bool {
         let back = self.session.giving_back.as_ref();

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::repair::Fruitless;
 use crate::digest::SignedDigest;
+use crate::epoch;
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
@@ -248,7 +249,7 @@ impl Meta {
 
     /// Whether the log that this device reads began with a backup that was put back.
     pub(super) fn was_put_back(&self) -> bool {
-        self.position.epoch > 1
+        self.position.epoch > epoch::FIRST
     }
 
     /// Notes a document that does not open here.

@@ -139,8 +139,7 @@ impl<S: ReplicaStore> Replica<S> {
         &mut self,
         digest: &SignedDigest,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
-        let meta = self.meta()?;
-        let Some(body) = digest.open(&meta.relay_key) else {
+        let Some(body) = digest.open(&self.meta()?.relay_key) else {
             return Ok(Err(ProtocolError::Unverified));
         };
         self.session.digested.insert(body.scope.clone());
@@ -302,6 +301,7 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Ok(()));
         };
         let mut staged = self.stage()?;
+        let steps_back = staged.meta.may_step_back();
         for packed in &docs {
             let Some(version) = repair.asked.remove(&packed.doc) else {
                 continue;
@@ -309,9 +309,7 @@ impl<S: ReplicaStore> Replica<S> {
             staged.meta.forget_named(&packed.doc);
             match (staged.install_opened(packed)?, version) {
                 (Installed::Whole, _) | (Installed::Not, None) => {}
-                (Installed::More, _) if staged.meta.may_step_back() => {
-                    staged.quarantine(packed.doc)?;
-                }
+                (Installed::More, _) if steps_back => drop(staged.quarantine(packed.doc)?),
                 (Installed::More, _) => staged.meta.note_surplus(packed.doc),
                 (Installed::Not, Some(version)) => staged.meta.except(packed.doc, version),
             }
@@ -323,18 +321,16 @@ impl<S: ReplicaStore> Replica<S> {
                 false => staged.stray(*doc, scope)?,
             }
         }
-        for doc in gone.iter().chain(unknown) {
-            if staged.meta.may_step_back() {
-                staged.meta.forget_named(doc);
+        for doc in unknown {
+            let asked = repair.asked.remove(doc).is_some();
+            match asked && staged.doc(doc)?.is_some() {
+                true if steps_back => staged.stray(*doc, scope)?,
+                true => staged.meta.note_surplus(*doc),
+                false => {}
             }
         }
-        for doc in unknown {
-            if repair.asked.remove(doc).is_some() && staged.doc(doc)?.is_some() {
-                match staged.meta.may_step_back() {
-                    true => staged.stray(*doc, scope)?,
-                    false => staged.meta.note_surplus(*doc),
-                }
-            }
+        for doc in gone.iter().chain(unknown).filter(|_| steps_back) {
+            staged.meta.forget_named(doc);
         }
         let finished = staged.finish();
         self.commit(finished)?;

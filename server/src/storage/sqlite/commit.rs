@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
+use manzana_engine::epoch;
 use manzana_engine::ids::{DeviceId, Hash, Seq};
 use manzana_engine::summary::DocKind;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -58,10 +59,15 @@ struct Intake<'a> {
 
 impl<'a> Intake<'a> {
     fn begin(conn: &'a Connection, format: &'a FolioFormat, time: i64) -> Result<Self> {
-        let (head, next_folio, recovering, put_back) = conn
-            .prepare_cached("SELECT head, next_folio, recovering, epoch > 1 FROM city")?
+        let (head, next_folio, recovering, epoch) = conn
+            .prepare_cached("SELECT head, next_folio, recovering, epoch FROM city")?
             .query_row([], |row| {
-                Ok((uint(row, 0)?, uint(row, 1)?, row.get(2)?, row.get(3)?))
+                Ok((
+                    uint(row, 0)?,
+                    uint(row, 1)?,
+                    row.get(2)?,
+                    row.get::<_, u32>(3)?,
+                ))
             })?;
         Ok(Self {
             conn,
@@ -70,7 +76,7 @@ impl<'a> Intake<'a> {
             head,
             next_folio,
             recovering,
-            put_back,
+            put_back: epoch > epoch::FIRST,
             docs: WorkingDocs::default(),
             rows: Vec::new(),
             answers: BTreeMap::new(),
@@ -106,7 +112,7 @@ impl<'a> Intake<'a> {
         }
         self.keep_envelope(envelope, &groups)?;
         let waits = |answer: &Answer| matches!(answer, Answer::Waiting { .. });
-        if !groups.iter().any(waits) {
+        if self.put_back && !groups.iter().any(waits) {
             recovery::drop_proof(self.conn, &envelope.hash)?;
         }
         let accepted = |answer: &Answer| matches!(answer, Answer::Accepted { .. });
@@ -391,7 +397,7 @@ impl<'a> Intake<'a> {
             reclaims => reclaims,
         };
         let reclaimed = match claimed {
-            Some(folio) if recovery::is_free(self.conn, folio, &entry.doc)? => Some(folio),
+            Some(folio) if recovery::is_free(self.conn, folio)? => Some(folio),
             _ => None,
         };
         let issued = match reclaimed {

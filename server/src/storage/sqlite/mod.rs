@@ -42,7 +42,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{self, EpochBody, SignedEpoch};
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::reconcile::Members;
@@ -59,9 +59,6 @@ use super::{
     Listed, LogRow, Period, RecoveryCounts, RelayStore, Result, SessionRow, StorageError, Stretch,
     SweepFrom, Swept, UserRow, WaitingGroup,
 };
-
-/// The epoch of a new city's log.
-const FIRST_EPOCH: u32 = 1;
 
 /// One city's relay in one SQLite file.
 pub struct SqliteStore {
@@ -113,7 +110,7 @@ fn first_start(conn: &mut Connection, format: &CityFormat) -> Result<FolioFormat
         let new = tx.execute(
             "INSERT INTO city (id, epoch, head, next_folio) VALUES (1, ?1, 0, ?2)
              ON CONFLICT DO NOTHING",
-            params![FIRST_EPOCH, int(format.first_folio)],
+            params![epoch::FIRST, int(format.first_folio)],
         )?;
         if new == 1 {
             let first = format.first_folio.to_string();
@@ -564,10 +561,10 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn claim_folio(&self, doc: &DocId, folio: u64, proven: bool) -> Result<()> {
+    async fn claim_folio(&self, doc: &DocId, folio: u64) -> Result<()> {
         let doc = *doc;
         self.writer
-            .write(move |tx, _, _| recovery::claim_folio(tx, &doc, folio, proven))
+            .write(move |tx, _, _| recovery::claim_folio(tx, &doc, folio))
             .await
     }
 

@@ -21,8 +21,7 @@ pub(super) fn begin_epoch(conn: &Connection, record: &SignedEpoch, body: &EpochB
         params![body.epoch],
     )?;
     conn.execute(
-        "INSERT INTO epochs (epoch, body, signature, users)
-         VALUES (?1, ?2, ?3, (SELECT coalesce(max(id), 0) FROM users))",
+        "INSERT INTO epochs (epoch, body, signature) VALUES (?1, ?2, ?3)",
         params![body.epoch, record.body, record.signature],
     )?;
     conn.execute(
@@ -191,35 +190,30 @@ pub(super) fn drop_proof(conn: &Connection, envelope: &Hash) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn claim_folio(conn: &Connection, doc: &DocId, folio: u64, proven: bool) -> Result<()> {
+pub(super) fn claim_folio(conn: &Connection, doc: &DocId, folio: u64) -> Result<()> {
     conn.prepare_cached(
-        "INSERT INTO folio_claims (folio, doc, proven) VALUES (?1, ?2, ?3)
-         ON CONFLICT (folio) DO UPDATE SET doc = excluded.doc, proven = 1
-         WHERE proven = 0 AND excluded.proven = 1",
+        "INSERT INTO folio_claims (folio, doc) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
     )?
-    .execute(params![int(folio), doc.as_bytes(), proven])?;
+    .execute(params![int(folio), doc.as_bytes()])?;
     Ok(())
 }
 
-/// The folio that a device said a petition had, the proven one first.
+/// The lowest folio that a device said a petition had.
 pub(super) fn claim_of(conn: &Connection, doc: &DocId) -> Result<Option<u64>> {
     Ok(conn
-        .prepare_cached(
-            "SELECT folio FROM folio_claims WHERE doc = ?1 ORDER BY proven DESC, folio LIMIT 1",
-        )?
+        .prepare_cached("SELECT folio FROM folio_claims WHERE doc = ?1 ORDER BY folio LIMIT 1")?
         .query_row([doc.as_bytes()], |row| uint(row, 0))
         .optional()?)
 }
 
-/// Whether a petition may have this folio: nobody has it, it is not void, nobody else proved it.
-pub(super) fn is_free(conn: &Connection, folio: u64, doc: &DocId) -> Result<bool> {
+/// Whether a petition may have this folio: nobody has it, and it is not void.
+pub(super) fn is_free(conn: &Connection, folio: u64) -> Result<bool> {
     let taken: bool = conn
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM docs WHERE folio = ?1)
-                 OR EXISTS (SELECT 1 FROM void_folios WHERE ?1 BETWEEN first AND last)
-                 OR EXISTS (SELECT 1 FROM folio_claims WHERE folio = ?1 AND proven AND doc <> ?2)",
+                 OR EXISTS (SELECT 1 FROM void_folios WHERE ?1 BETWEEN first AND last)",
         )?
-        .query_row(params![int(folio), doc.as_bytes()], |row| row.get(0))?;
+        .query_row([int(folio)], |row| row.get(0))?;
     Ok(!taken)
 }
 

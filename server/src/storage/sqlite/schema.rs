@@ -217,15 +217,13 @@ CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
     body BLOB NOT NULL,
     signature BLOB NOT NULL,
-    users INTEGER NOT NULL, -- the highest number in the backup
     closed_at INTEGER
 ) STRICT;
 -- What receipts say became of envelopes that are not here, until these have come.
 CREATE TABLE proofs (envelope BLOB PRIMARY KEY, answers BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE folio_claims (
     folio INTEGER PRIMARY KEY,
-    doc BLOB NOT NULL,
-    proven INTEGER NOT NULL
+    doc BLOB NOT NULL
 ) STRICT;
 CREATE TABLE void_folios (
     first INTEGER PRIMARY KEY,
