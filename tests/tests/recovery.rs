@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use manzana_tests::phone::Phone;
-use manzana_tests::relay::{City, Ran, binary, program, run};
+use manzana_tests::relay::{City, Ran, binary, program, run, text};
 use manzana_tests::wait::until;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -284,5 +284,48 @@ async fn a_backup_is_not_put_back_under_a_running_relay_nor_when_it_is_damaged()
     assert!(ran.err.contains("faults"), "{ran:?}");
     city.restart().await;
     captain.sync().await;
+    is_as_signed(&city).await;
+}
+
+#[tokio::test]
+async fn void_folios_and_held_work_outlive_a_rescue() {
+    let mut city = City::start().await;
+    for user in ["jefa", "otra", "revocada"] {
+        city.user(user, "block_captain").await;
+    }
+    let lost = Phone::enrol(&city, "jefa", &["block:5"]).await;
+    let kept = Phone::enrol(&city, "otra", &["block:6"]).await;
+    let gone = Phone::enrol(&city, "revocada", &["block:7"]).await;
+    let file = backup(&city).await;
+    for (phone, title) in [(&lost, "DE UN TELEFONO PERDIDO"), (&kept, "DE OTRO")] {
+        phone.capture(title, &[]).await;
+        phone.sync().await;
+    }
+    put_back(&mut city, &file).await;
+    kept.sync().await;
+    let closed = recovery(&city, "close").await;
+    assert!(closed.out.contains("void: folio 1"), "{closed:?}");
+    gone.capture("YA REVOCADA", &[]).await;
+    let export = city.path("sin-enviar");
+    gone.ok(&["export", text(&export)]).await;
+    let device = gone.status().await["device"].clone();
+    city.revoke(device.as_str().expect("an id")).await;
+    kept.ok(&["import", text(&export)]).await;
+    kept.sync().await;
+    let held = run(city.command("quarantine").arg("list")).await;
+    assert!(held.out.contains("grant revoked"), "{held:?}");
+
+    city.stop().await;
+    let saved = city.path("salvada.sqlite");
+    let ran = run(city.command("rescue").arg(&saved)).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let mut command = city.command("restore");
+    command
+        .arg(&saved)
+        .args(["--why", "simulacro", "--overwrite"]);
+    let ran = run(&mut command).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let again = run(city.command("quarantine").arg("list")).await;
+    assert_eq!(again.out, held.out);
     is_as_signed(&city).await;
 }

@@ -279,11 +279,21 @@ fn copy(
                 Int(_),
             ],
         ) if has(device, incarnation, n) => "parts",
-        (Some(_), [Blob(device), incarnation, n, Int(_), Int(_), Text(_)])
-            if has(device, incarnation, n) =>
-        {
-            "quarantine"
-        }
+        (
+            Some(_),
+            [
+                Null,
+                Blob(device),
+                incarnation,
+                n,
+                Int(_),
+                Int(_),
+                Blob(_),
+                _,
+                _,
+                _,
+            ],
+        ) if has(device, incarnation, n) => "held",
         (
             Some(_),
             [
@@ -299,7 +309,8 @@ fn copy(
             ],
         ) if device.len() == 16 && key.len() == 32 => "devices",
         (Some(_), [Null, Text(_), Text(_), Text(_), _, Int(_)]) => "users",
-        (Some(_), [Null, Blob(_), Blob(signature), Int(_), _]) if signature.len() == 64 => "epochs",
+        (Some(_), [Null, Blob(_), Blob(signature), _]) if signature.len() == 64 => "epochs",
+        (Some(_), [Null, Int(_), Int(_)]) => "void_folios",
         (Some(1), [Null, Int(of), Int(_), Int(_), ..]) => {
             *epoch = *of;
             return Ok(());
@@ -361,6 +372,11 @@ fn derive(conn: &Connection, head: Seq, epoch: i64) -> Result<()> {
         "INSERT INTO city (id, epoch, head, next_folio)
          VALUES (1, ?1, ?2, coalesce((SELECT max(folio) + 1 FROM log), ?3))",
         params![epoch, int(head), first],
+    )?;
+    // Those above the kept log's folios were declared after its last place.
+    conn.execute(
+        "DELETE FROM void_folios WHERE first >= (SELECT next_folio FROM city)",
+        [],
     )?;
     let mut ids = conn.prepare("SELECT doc FROM log GROUP BY doc ORDER BY min(seq)")?;
     let docs = ids.query_map([], |row| id(row, 0, DocId::from_slice))?;
