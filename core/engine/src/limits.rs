@@ -101,5 +101,8 @@ pub const MEND_DOCS: usize = 512;
 /// Most receipts in one frame of a recovery.
 pub const RECEIPTS: usize = 64;
 
+/// Most changes in one frame of what a device waits for no more.
+pub const FORSAKEN: usize = 64;
+
 /// Most documents in one frame of what a device vouches for.
 pub const VOUCHED_DOCS: usize = 1_024;

@@ -12,7 +12,7 @@ use crate::digest::SignedDigest;
 use crate::epoch::SignedEpoch;
 use crate::grant::{Scope, SignedGrant};
 use crate::ids::{CatalogId, DocId, Hash, Seq};
-pub use crate::limits::{FRAME_BYTES, MEND_DOCS, RECEIPTS, VOUCHED_DOCS};
+pub use crate::limits::{FORSAKEN, FRAME_BYTES, MEND_DOCS, RECEIPTS, VOUCHED_DOCS};
 use crate::reconcile::Range;
 
 /// Version of this protocol. Another one is refused in words.
@@ -168,6 +168,14 @@ pub enum Up {
         /// The folio that the device knows it by.
         #[n(2)]
         folio: Option<u64>,
+    },
+    /// Changes that were in the city's log before it was put back, that nobody gave back, and that the device's
+    /// own work waits for: it waits no more.
+    #[n(11)]
+    Forsake {
+        /// The changes, at most [`FORSAKEN`].
+        #[n(0)]
+        changes: Vec<Hash>,
     },
 }
 

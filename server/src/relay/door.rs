@@ -72,7 +72,7 @@ impl Relay {
         }
         let record = record.filter(|record| record.desk_seed.is_none());
         let record = record.filter(|record| record.revoked_at.is_none());
-        let record = record.or(returning).ok_or(Refusal::NotLetIn)?;
+        let mut record = record.or(returning).ok_or(Refusal::NotLetIn)?;
         let attempt = begin()?;
         let signed = [claim.nonce.as_slice(), hello].concat();
         let proven = keys::verify(&record.key, Purpose::Session, &signed, &claim.signature).is_ok();
@@ -88,6 +88,17 @@ impl Relay {
         if lost {
             let kept = self.keep_returned(&record).await;
             kept.map_err(Refusal::Storage)?;
+        } else if self.stood_before(&hello) {
+            // It may have been given another grant after the backup.
+            let Some(grant) = &claim.grant else {
+                let nonce = self.nonce(&record.id);
+                return Err(Refusal::Again { nonce });
+            };
+            if let Some(later) = self.later(&record, grant) {
+                let kept = self.store.put_device(&later).await;
+                kept.map_err(Refusal::Storage)?;
+                record = later;
+            }
         }
         Ok((record, hello))
     }

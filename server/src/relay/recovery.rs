@@ -7,21 +7,22 @@
 //! - No folio is issued meanwhile. Once the recovery is closed, petitions that have none get one by a change
 //!   without operations, so that it goes down the log to everybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manzana_engine::answer::{Answer, SignedReceipt};
+use manzana_engine::codec;
 use manzana_engine::digest::SignedDigest;
 use manzana_engine::envelope::{Entry, Envelope};
 use manzana_engine::grant::SignedGrant;
 use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::reconcile::Version;
 use manzana_engine::relay::intake::peek;
-use manzana_engine::wire::{ChainHeld, Recovery, Vouched};
+use manzana_engine::wire::{ChainHeld, Hello, Recovery, Vouched};
 
 use super::Relay;
 use super::desk::internal;
 use crate::desk::DeskError;
-use crate::storage::{DeviceRecord, Fate, StorageError, UserRow};
+use crate::storage::{DeviceRecord, Fate, StorageError, UserRow, WaitingGroup};
 
 /// Changes in one envelope of what comes back.
 const CHANGES: usize = 32;
@@ -34,11 +35,9 @@ impl Relay {
     pub(super) async fn recovery(
         &self,
         device: &DeviceId,
-        stood_in: u32,
+        hello: &Hello,
     ) -> Result<Option<Recovery>, StorageError> {
-        let head = *self.head.borrow();
-        let late = self.was_put_back() && stood_in != head.epoch && stood_in > 0;
-        if !head.recovering && !late {
+        if !self.head.borrow().recovering && !self.stood_before(hello) {
             return Ok(None);
         }
         let Some(epoch) = self.store.epoch().await? else {
@@ -52,6 +51,27 @@ impl Relay {
                 .map(|(incarnation, have)| ChainHeld { incarnation, have })
                 .collect(),
         }))
+    }
+
+    /// Whether a device was here last before the city was put back.
+    pub(super) fn stood_before(&self, hello: &Hello) -> bool {
+        let stood_in = hello.position.epoch;
+        self.was_put_back() && stood_in != self.head.borrow().epoch && stood_in > 0
+    }
+
+    /// The device with the grant that it shows, if that one was given later than the one that is known here.
+    pub(super) fn later(&self, record: &DeviceRecord, shown: &SignedGrant) -> Option<DeviceRecord> {
+        let root = self.keys.root().public();
+        let known = record.grant.open(&root).ok()?;
+        let granted = shown.open(&root).ok()?;
+        // A grant lasts the same time whenever it is given.
+        let later = granted.valid_to > known.valid_to;
+        let same = granted.device_key == record.key && granted.user == record.user;
+        (later && same && granted.city == known.city).then(|| DeviceRecord {
+            grant: shown.clone(),
+            grant_id: shown.id(),
+            ..record.clone()
+        })
     }
 
     /// The device that a grant of ours is for, if it is this one. It is not kept yet.
@@ -123,15 +143,39 @@ impl Relay {
         Ok(docs.into_iter().filter(differs).collect())
     }
 
-    /// What the groups of an envelope wait for although they were accepted once: their documents, proven
-    /// up to the envelope's own changes.
+    /// What the groups of an envelope wait for, see [`Self::awaited_by`].
     pub(super) async fn awaited(
         &self,
         envelope: &Envelope,
         groups: &[Answer],
     ) -> Result<Vec<Vouched>, StorageError> {
-        let waits = |answer: &Answer| matches!(answer, Answer::Waiting { .. });
-        if !groups.iter().any(waits) {
+        let waits = |(_, answer): &(usize, &Answer)| matches!(answer, Answer::Waiting { .. });
+        let waiting = groups.iter().enumerate().filter(waits);
+        let waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
+        self.awaited_by(envelope, &waiting).await
+    }
+
+    /// What a device's envelopes of earlier sessions still wait for.
+    pub(super) async fn still_awaited(
+        &self,
+        device: &DeviceId,
+    ) -> Result<Vec<Vouched>, StorageError> {
+        let mut awaited = Vec::new();
+        for WaitingGroup { envelope, group } in self.store.waiting_of(device).await? {
+            let envelope = codec::decode(&envelope).map_err(|_| StorageError::Damaged)?;
+            awaited.extend(self.awaited_by(&envelope, &[group]).await?);
+        }
+        Ok(awaited)
+    }
+
+    /// What groups that wait were accepted upon once: their documents, proven up to the envelope's own
+    /// changes.
+    async fn awaited_by(
+        &self,
+        envelope: &Envelope,
+        waiting: &[usize],
+    ) -> Result<Vec<Vouched>, StorageError> {
+        if waiting.is_empty() {
             return Ok(Vec::new());
         }
         let hash = envelope.hash();
@@ -139,10 +183,11 @@ impl Relay {
         let (Some(proof), Ok(body)) = (proof, envelope.peek()) else {
             return Ok(Vec::new());
         };
-        let proven = |index: usize| matches!(proof.get(index), Some(Answer::Accepted { .. }));
-        let waiting = body.groups.iter().zip(groups).enumerate();
-        let waiting = waiting.filter(|(i, (_, answer))| waits(answer) && proven(*i));
-        let entries = waiting.flat_map(|(_, (entries, _))| entries);
+        let proven = |index: &&usize| matches!(proof.get(**index), Some(Answer::Accepted { .. }));
+        let waiting = waiting.iter().filter(proven);
+        let entries = waiting
+            .filter_map(|index| body.groups.get(*index))
+            .flatten();
         Ok(entries
             .filter_map(|entry| {
                 let read = peek(std::slice::from_ref(entry)).ok()?;
@@ -153,6 +198,39 @@ impl Relay {
                 })
             })
             .collect())
+    }
+
+    /// What a device's own work waits for was lost with the city's machine, and the recovery is closed: it
+    /// waits no more. Should somebody still prove the change one day, being in the log counts.
+    pub(super) async fn forsake(
+        &self,
+        device: &DeviceId,
+        changes: Vec<Hash>,
+    ) -> Result<(), StorageError> {
+        if !self.was_put_back() || self.head.borrow().recovering {
+            return Ok(());
+        }
+        let mut waited = BTreeSet::new();
+        for WaitingGroup { envelope, group } in self.store.waiting_of(device).await? {
+            let envelope: Envelope = codec::decode(&envelope).map_err(|_| StorageError::Damaged)?;
+            let body = envelope.peek().map_err(|_| StorageError::Damaged)?;
+            let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
+            waited.extend(
+                peek(entries)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .flat_map(|p| p.deps),
+            );
+        }
+        let lost: Vec<Hash> = changes
+            .into_iter()
+            .filter(|hash| waited.contains(hash))
+            .collect();
+        if !lost.is_empty() {
+            self.store.bury(&lost).await?;
+            self.ripe.notify_one();
+        }
+        Ok(())
     }
 
     /// Takes changes of a document back that were proven to have been accepted, each after those it depends

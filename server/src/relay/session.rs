@@ -17,7 +17,7 @@ use manzana_engine::ids::{DeviceId, DocId, Seq};
 use manzana_engine::limits::SEGMENT_BYTES;
 use manzana_engine::reconcile::Range;
 use manzana_engine::relay::{Ask, LogPlace, LogRowView, Need, Opening, Session, Sight};
-use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, decode_frame};
+use manzana_engine::wire::{ByeCode, Down, Hello, PackedDoc, Up, Vouched, decode_frame};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
@@ -157,7 +157,7 @@ impl<'r, W: Socket> Driver<'r, W> {
             log,
             time: relay.now(),
             nonce: &nonce,
-            recovery: relay.recovery(&record.id, hello.position.epoch).await?,
+            recovery: relay.recovery(&record.id, hello).await?,
         };
         let begun = Session::begin(hello, record.grant.clone(), granted, opening);
         let (session, first) = match begun {
@@ -181,6 +181,12 @@ impl<'r, W: Socket> Driver<'r, W> {
         };
         for frame in first {
             if !driver.send(&frame).await {
+                return Ok(());
+            }
+        }
+        if driver.session.takes_back() {
+            let awaited = relay.still_awaited(&record.id).await?;
+            if driver.await_back(awaited).await.is_some() {
                 return Ok(());
             }
         }
@@ -294,6 +300,10 @@ impl<'r, W: Socket> Driver<'r, W> {
                 let frame = self.session.took_back();
                 return Ok(self.say(frame).await);
             }
+            Ask::Forsake(changes) => {
+                let device = self.session.device();
+                self.relay.forsake(&device, changes).await?;
+            }
             Ask::Nothing => {}
         }
         Ok(None)
@@ -302,6 +312,15 @@ impl<'r, W: Socket> Driver<'r, W> {
     /// Sends a frame, if there is one.
     async fn say(&mut self, frame: Option<Down>) -> Option<End> {
         (!self.send(&frame?).await).then_some(End::Gone)
+    }
+
+    /// Asks for documents that were proven and are not here, if there are any.
+    async fn await_back(&mut self, awaited: Vec<Vouched>) -> Option<End> {
+        if awaited.is_empty() {
+            return None;
+        }
+        let frame = self.session.lacks(awaited);
+        self.say(frame).await
     }
 
     /// Says where a scope differs from what the device holds.
@@ -385,11 +404,8 @@ impl<'r, W: Socket> Driver<'r, W> {
                 .awaited(envelope, groups)
                 .await
                 .unwrap_or_default();
-            if !awaited.is_empty() {
-                let frame = self.session.lacks(awaited);
-                if let Some(end) = self.say(frame).await {
-                    return Some(end);
-                }
+            if let Some(end) = self.await_back(awaited).await {
+                return Some(end);
             }
         }
         match (reply.envelope.filter(|_| !reply.own), reply.result) {

@@ -660,6 +660,8 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn actors(&self, actors: &[Actor]) -> Result<BTreeMap<Actor, (DeviceId, u32)>>;
     /// Groups waiting for any of these changes.
     async fn waiting_for(&self, hashes: &[Hash]) -> Result<Vec<WaitingGroup>>;
+    /// Groups of a device that wait, each once, in the order in which they came.
+    async fn waiting_of(&self, device: &DeviceId) -> Result<Vec<WaitingGroup>>;
     /// Changes whose fate is known and that groups wait for all the same, at most `limit`: the relay died,
     /// or had no room, after it took in the one and before it judged the other.
     async fn ripe(&self, limit: usize) -> Result<Vec<Hash>>;

@@ -137,7 +137,7 @@ fn heard(scene: &Scene, session: &mut Session, up: Up) {
         }
         Ask::Vouched { docs, .. } => drop(session.lacks(docs)),
         Ask::TakeBack { .. } => drop(session.took_back()),
-        Ask::Receipts(_) | Ask::Seen(_) | Ask::Want(_) | Ask::Nothing => {}
+        Ask::Receipts(_) | Ask::Seen(_) | Ask::Want(_) | Ask::Forsake(_) | Ask::Nothing => {}
     }
     let _ = session.need(50_000);
 }

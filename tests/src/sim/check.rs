@@ -18,8 +18,8 @@ use manzana_engine::replica::{DocRow, IntentState, MemoryReplica, Meta, ReplicaS
 
 use crate::checkers::{self, Author, CityDoc, CityState, KeptEnvelope, LogEntry, Verdict};
 
+use super::city::City;
 use super::people::waits_for_somebody;
-use super::store::City;
 use super::world::{FIRST_FOLIO, Said, World};
 
 /// What is checked.

@@ -14,7 +14,7 @@ use manzana_server::storage::{
     HeldGroup, LogRow, Result, StorageError, moves,
 };
 
-use super::store::{City, Logged, Place, Stored, StoredPart};
+use super::city::{City, Logged, Place, Stored, StoredPart};
 
 /// What the intake should never ask.
 #[derive(Debug, thiserror::Error)]

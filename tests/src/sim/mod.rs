@@ -14,6 +14,7 @@
 //! [`plant`] has bugs that must be found.
 
 pub mod check;
+pub mod city;
 mod commit;
 mod dice;
 mod disk;

@@ -12,9 +12,12 @@ use manzana_server::relay::{REVIEW, renew};
 use manzana_server::storage::{Decision, RelayStore as _};
 
 use super::check::Checker;
+use super::city::City;
 use super::gate::POISON;
-use super::store::City;
 use super::world::World;
+
+/// What a grant lasts, milliseconds.
+const GRANTED_MS: i64 = 2 * 365 * 24 * 3_600_000;
 
 impl World {
     /// Gives a phone's device another grant, unless the change says no.
@@ -33,6 +36,7 @@ impl World {
         let Ok(mut granted) = record.grant.open(&root.public()) else {
             return;
         };
+        granted.valid_to = self.clock.now_ms() + GRANTED_MS;
         if !change(&mut granted) {
             return;
         }

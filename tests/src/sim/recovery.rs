@@ -8,7 +8,7 @@ use manzana_engine::ids::{DeviceId, DocId, Hash, UserId};
 use manzana_engine::summary::DocKind;
 use manzana_server::storage::{DocState, EpochRow, RecoveryCounts, Result, StorageError};
 
-use super::store::{City, without_bytes};
+use super::city::{City, without_bytes};
 
 /// Numbers of answers left out where the lost part of the log may have used them.
 const LOST_ANSWERS: u64 = 1 << 20;
@@ -117,7 +117,7 @@ impl City {
             due = folio + 1;
         }
         self.next_folio = next;
-        let unproven = |place: &super::store::Place| {
+        let unproven = |place: &super::city::Place| {
             let hash = &self.envelopes[place].hash;
             !self.recovery.proofs.contains_key(hash)
         };

@@ -30,6 +30,7 @@ use manzana_server::storage::{CityFormat, Invite, RelayStore as _, UserRow};
 use tokio::task::JoinSet;
 
 use super::check::{Checker, Violation};
+use super::city::City;
 use super::dice::{Dice, RelayDice};
 use super::disk::{DiskError, SimStore};
 use super::frames;
@@ -37,7 +38,7 @@ use super::gate::InlineGate;
 use super::knobs::Knobs;
 use super::net::Link;
 use super::plant::Bug;
-use super::store::{City, MemoryStore};
+use super::store::MemoryStore;
 
 /// City time when a story begins, milliseconds UTC: the day of the city's last shown folios.
 const BEGINS: i64 = 1_635_206_400_000;
@@ -46,7 +47,7 @@ const ROUND: Duration = Duration::from_millis(250);
 /// The first folio.
 pub(super) const FIRST_FOLIO: u64 = 1_455;
 /// Rounds after which a healed city must be quiet.
-const QUIET_WITHIN: u64 = 3_000;
+const QUIET_WITHIN: u64 = 1_000;
 /// Rounds without a frame that count as quiet: longer than the relay's own periods.
 const QUIET: u64 = 12;
 /// Milliseconds between two times that everybody comes by: the longest pause of a phone, and more.
@@ -696,7 +697,9 @@ impl World {
             for i in 0..self.phones.len() {
                 self.hang_up(i);
                 self.connect(i).await;
-                self.until_quiet(cycle).await;
+                if !self.until_quiet(cycle).await {
+                    return;
+                }
             }
             let now = (
                 self.state_of_phones(),
@@ -748,7 +751,8 @@ impl World {
             .collect()
     }
 
-    async fn until_quiet(&mut self, cycle: usize) {
+    /// `false` when it does not become quiet: it would not in the next cycle either.
+    async fn until_quiet(&mut self, cycle: usize) -> bool {
         let mut quiet = 0;
         for _ in 0..QUIET_WITHIN {
             let moved = self.round().await;
@@ -756,10 +760,11 @@ impl World {
             let still = moved == 0 && links.all(Link::is_quiet);
             quiet = if still { quiet + 1 } else { 0 };
             if quiet >= QUIET {
-                return;
+                return true;
             }
         }
         let what = format!("the city is not quiet within {QUIET_WITHIN} rounds (cycle {cycle})");
         self.blame(Checker::Liveness, what);
+        false
     }
 }

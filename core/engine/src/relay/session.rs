@@ -13,7 +13,7 @@ use crate::envelope::{ChainContext, Envelope, EnvelopeError};
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{DeviceId, DocId, Hash, Seq};
 use crate::keys::SecretKey;
-use crate::limits::MEND_DOCS;
+use crate::limits::{FORSAKEN, MEND_DOCS};
 use crate::reconcile::{self, Learnt, Members, Range};
 use crate::replica::held_scopes;
 use crate::wire::{
@@ -119,6 +119,8 @@ pub enum Ask {
         /// The folio that the device knows it by.
         folio: Option<u64>,
     },
+    /// Of these changes, what is not here and the device's own groups wait for will not come any more.
+    Forsake(Vec<Hash>),
     /// Nothing beyond what [`Session::need`] tells.
     Nothing,
 }
@@ -366,6 +368,10 @@ impl Session {
                 Ok((self.if_held(ask), None))
             }
             Up::Mend { scope, docs } => self.begin_mending(scope, docs),
+            Up::Forsake { changes } if changes.len() <= FORSAKEN => {
+                Ok((Ask::Forsake(changes), None))
+            }
+            Up::Forsake { .. } => Err(SessionError::Malformed),
             // When the recovery has been closed, what still comes of it is passed over.
             given @ (Up::Receipts { .. } | Up::Vouch { .. } | Up::GiveBack { .. }) => {
                 match &mut self.back {

@@ -9,6 +9,7 @@ use crate::answer::{Answer, EnvelopeAnswer, SignedReceipt};
 use crate::codec;
 use crate::ids::{DeviceId, DocId, Hash, Seq};
 use crate::intent::Intent;
+use crate::limits::FORSAKEN;
 use crate::policy::Rule;
 use crate::wire::Up;
 
@@ -29,16 +30,18 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Err(ProtocolError::Unverified));
         };
         staged.meta.city_time = staged.meta.city_time.max(body.time);
+        let mut forsaken = Vec::new();
         for answer in &body.answers {
             if answer.no > staged.meta.answers_seen + 1 {
                 staged.doubt_what_is_held()?;
             }
-            staged.answered(&device, answer, now)?;
             if answer.no == 0 {
                 // The latest that there is to say.
                 let asked = (answer.incarnation, answer.n);
                 staged.meta.doubtful.retain(|place| *place != asked);
             }
+            staged.answered(&device, answer, now)?;
+            forsaken.extend(staged.waits_for_lost(&device, answer)?);
             staged.meta.answers_seen = staged.meta.answers_seen.max(answer.no);
         }
         let incarnation = staged.meta.incarnation;
@@ -47,6 +50,10 @@ impl<S: ReplicaStore> Replica<S> {
         staged.changed(Change::Status);
         let finished = staged.finish();
         self.commit(finished)?;
+        for changes in forsaken.chunks(FORSAKEN) {
+            let changes = changes.to_vec();
+            self.session.queue.push(Up::Forsake { changes });
+        }
         let latest = body
             .answers
             .iter()
@@ -128,10 +135,61 @@ impl<S: ReplicaStore> Staged<'_, S> {
             return Ok(());
         }
         for doc in docs {
-            let row = self.doc(doc)?;
-            let accepted = row.as_ref().map(layers::open_accepted);
-            if accepted.is_some_and(|opened| opened.is_ok_and(|held| held.has(by))) {
+            if self.is_accepted(doc, by)? {
                 self.quarantine(*doc)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes in our accepted layer that our work waits for in a city that was put back and does not take
+    /// anything back any more.
+    fn waits_for_lost(
+        &mut self,
+        device: &DeviceId,
+        answer: &EnvelopeAnswer,
+    ) -> ReplicaResult<Vec<Hash>, S> {
+        let mut lost = Vec::new();
+        if !self.meta.was_put_back() || self.meta.recovering {
+            return Ok(lost);
+        }
+        let row = self.envelope((*device, answer.incarnation, answer.n))?;
+        let docs = row.map_or(Vec::new(), |row| row.docs);
+        for given in &answer.groups {
+            let Answer::Waiting { deps } = given else {
+                continue;
+            };
+            for (dep, doc) in deps
+                .iter()
+                .flat_map(|dep| docs.iter().map(move |doc| (dep, doc)))
+            {
+                if self.is_accepted(doc, dep)? {
+                    lost.push(*dep);
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Whether a change is in the accepted layer of a document.
+    fn is_accepted(&self, doc: &DocId, change: &Hash) -> ReplicaResult<bool, S> {
+        let row = self.doc(doc)?;
+        let held = row.and_then(|row| layers::open_accepted(&row).ok());
+        Ok(held.is_some_and(|held| held.has(change)))
+    }
+
+    /// Does again what waited for its documents to come whole.
+    pub(super) fn follow_up_late(&mut self, now: i64) -> ReplicaResult<(), S> {
+        let device = self.meta.device();
+        for (incarnation, n) in core::mem::take(&mut self.meta.late) {
+            let Some(row) = self.envelope((device, incarnation, n))? else {
+                continue;
+            };
+            let answers = row.answers.clone().unwrap_or_default();
+            for (group, given) in answers.iter().enumerate() {
+                if let Answer::Orphaned { .. } = given {
+                    self.follow_up(&row, group, given, now)?;
+                }
             }
         }
         Ok(())
@@ -140,10 +198,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
     /// An answer was missed, or a twin acknowledged it: it may have been the last word on what is held here.
     fn doubt_what_is_held(&mut self) -> ReplicaResult<(), S> {
         let held = self.store().held().map_err(ReplicaError::Store)?;
-        let places = held.iter().filter_map(|row| row.state.open_group());
-        let doubtful = places.map(|(incarnation, n, _)| (incarnation, n));
-        self.meta.doubtful = doubtful.collect();
-        self.meta.doubtful.dedup();
+        for (incarnation, n, _) in held.iter().filter_map(|row| row.state.open_group()) {
+            self.meta.doubt(incarnation, n);
+        }
         Ok(())
     }
 
@@ -210,6 +267,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 };
                 self.meta.next_actor();
             }
+            Answer::Orphaned { .. } if self.is_in_question(&row.docs)? => {
+                // Done again only upon what the city has.
+                let (_, incarnation, n) = key_of(row);
+                self.meta.be_late(incarnation, n);
+                return Ok(());
+            }
             Answer::Orphaned { by } => {
                 return self.replay(intent, contents_of(row), *by == TWIN, now);
             }
@@ -226,6 +289,16 @@ impl<S: ReplicaStore> Staged<'_, S> {
         }
         self.put_intent(intent);
         Ok(())
+    }
+
+    /// Whether any of the documents is to come whole first.
+    fn is_in_question(&self, docs: &[DocId]) -> ReplicaResult<bool, S> {
+        for doc in docs {
+            if self.doc(doc)?.is_some_and(|row| row.quarantined) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether its author's role has changed since: it is done again in the new one.

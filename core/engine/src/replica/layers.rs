@@ -54,7 +54,8 @@ impl<S: ReplicaStore> Staged<'_, S> {
         };
         let creation = change.deps.is_empty();
         let row = self.doc(&doc)?;
-        if !creation && row.as_ref().is_none_or(|row| row.accepted.is_none()) {
+        let in_question = row.as_ref().is_some_and(|row| row.quarantined);
+        if in_question || !creation && row.as_ref().is_none_or(|row| row.accepted.is_none()) {
             return Ok(Applied::NoBase);
         }
         let mut accepted = match &row {
@@ -323,7 +324,8 @@ impl<S: ReplicaStore> Staged<'_, S> {
         for scope in std::mem::take(&mut row.accepted_scopes) {
             self.digest(&scope)?.remove(&doc, &row.accepted_heads);
         }
-        if row.provisional == 0 {
+        // Nothing is built any more upon one that is not what the city has.
+        if row.provisional == 0 || row.quarantined {
             self.drop_doc(doc);
         } else {
             self.put_doc(row);

@@ -116,6 +116,10 @@ pub struct Meta {
     /// them now is asked for.
     #[cbor(n(41), default)]
     pub(super) doubtful: Vec<(u32, u64)>,
+    /// Own envelopes, by incarnation and place, that are to be done again once their documents have come
+    /// whole.
+    #[cbor(n(42), default)]
+    pub(super) late: Vec<(u32, u64)>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
@@ -195,6 +199,7 @@ impl Meta {
             vouched: Vec::new(),
             gone: Vec::new(),
             doubtful: Vec::new(),
+            late: Vec::new(),
         })
     }
 
@@ -256,6 +261,20 @@ impl Meta {
     pub(super) fn broke(&mut self, doc: DocId) {
         if self.broken.len() < BROKEN && !self.broken.contains(&doc) {
             self.broken.push(doc);
+        }
+    }
+
+    /// Notes an own envelope that is to be asked about.
+    pub(super) fn doubt(&mut self, incarnation: u32, n: u64) {
+        if !self.doubtful.contains(&(incarnation, n)) {
+            self.doubtful.push((incarnation, n));
+        }
+    }
+
+    /// Notes an own envelope that is to be done again later.
+    pub(super) fn be_late(&mut self, incarnation: u32, n: u64) {
+        if !self.late.contains(&(incarnation, n)) {
+            self.late.push((incarnation, n));
         }
     }
 

@@ -291,8 +291,8 @@ impl<S: ReplicaStore> Replica<S> {
         &mut self,
         scope: &Scope,
         segment: &[u8],
-        gone: &[DocId],
-        unknown: &[DocId],
+        (gone, unknown): (&[DocId], &[DocId]),
+        now: i64,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
         let Some(docs) = inflate(segment) else {
             return Ok(Err(ProtocolError::Malformed));
@@ -332,6 +332,7 @@ impl<S: ReplicaStore> Replica<S> {
         for doc in gone.iter().chain(unknown).filter(|_| steps_back) {
             staged.meta.forget_named(doc);
         }
+        staged.follow_up_late(now)?;
         let finished = staged.finish();
         self.commit(finished)?;
         self.ask_for_broken()?;

@@ -111,6 +111,7 @@ impl<S: ReplicaStore> Replica<S> {
         &mut self,
         id: DocId,
         doc: Option<PackedDoc>,
+        now: i64,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
         self.session.wanted.remove(&id);
         let mut staged = self.stage()?;
@@ -125,6 +126,7 @@ impl<S: ReplicaStore> Replica<S> {
                 staged.leave(id)?;
             }
         }
+        staged.follow_up_late(now)?;
         let finished = staged.finish();
         self.commit(finished)?;
         if self.meta()?.missing.is_empty() {

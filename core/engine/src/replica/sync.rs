@@ -167,7 +167,7 @@ impl<S: ReplicaStore> Replica<S> {
                 done,
                 segment,
             } => self.pack(fill, done, &segment),
-            Down::Whole { id, doc } => self.whole(id, doc),
+            Down::Whole { id, doc } => self.whole(id, doc, around.now),
             Down::Digest { digest } => self.compare(&digest),
             Down::Reconcile { scope, ranges } => self.reconcile(&scope, &ranges),
             Down::Mend {
@@ -175,7 +175,7 @@ impl<S: ReplicaStore> Replica<S> {
                 segment,
                 gone,
                 unknown,
-            } => self.mend(&scope, &segment, &gone, &unknown),
+            } => self.mend(&scope, &segment, (&gone, &unknown), around.now),
             Down::Lacks { docs } => self.lacks(&docs),
             Down::Carried { hash, groups } => self.carried(hash, groups, around.now),
             Down::Bye { .. } => {

@@ -520,6 +520,12 @@ fn up() -> Vec<Case> {
                 folio: Some(30_852),
             },
         ),
+        case(
+            "up_forsake",
+            &Up::Forsake {
+                changes: vec![hash(9)],
+            },
+        ),
     ]
 }
 

@@ -398,7 +398,7 @@ impl World {
             }
             Ask::Nothing => None,
             // No backup is put back in this world.
-            Ask::Receipts(_) | Ask::Vouched { .. } | Ask::TakeBack { .. } => None,
+            Ask::Receipts(_) | Ask::Vouched { .. } | Ask::TakeBack { .. } | Ask::Forsake(_) => None,
         };
         let Some(wire) = &mut self.devices[i].wire else {
             return;

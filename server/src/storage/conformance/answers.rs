@@ -154,6 +154,8 @@ pub async fn groups_wait_and_resume<B: Backend>() {
     let groups: Vec<_> = found.iter().map(|group| group.group).collect();
     assert_eq!(groups, [1, 2]);
     assert_eq!(found[0].envelope, envelope.bytes);
+    assert_eq!(store.waiting_of(&ana.device).await.unwrap(), found);
+    assert_eq!(store.waiting_of(&Author::new(2).device).await.unwrap(), []);
     assert_eq!(store.waiting_for(&[first]).await.unwrap().len(), 1);
     // What is known of a change tells who need not wait for it any more.
     assert_eq!(store.ripe(8).await.unwrap(), []);

@@ -213,6 +213,13 @@ impl RelayStore for SqliteStore {
             .await
     }
 
+    async fn waiting_of(&self, device: &DeviceId) -> Result<Vec<WaitingGroup>> {
+        let device = *device;
+        self.readers
+            .read(move |r| read::waiting_of(&r.conn, &device))
+            .await
+    }
+
     async fn ripe(&self, limit: usize) -> Result<Vec<Hash>> {
         self.readers.read(move |r| read::ripe(&r.conn, limit)).await
     }

@@ -197,24 +197,31 @@ pub(super) fn waiting_for(conn: &Connection, hashes: &[Hash]) -> Result<Vec<Wait
     let mut groups = BTreeMap::new();
     for hash in hashes {
         let rows = statement.query_map([hash.as_bytes()], |row| {
-            Ok((
-                uint(row, 0)?,
-                row.get::<_, Vec<u8>>(1)?,
-                row.get::<_, u32>(2)?,
-            ))
+            let group = waiting_group(row)?;
+            Ok(((uint(row, 0)?, group.group), group))
         })?;
         for row in rows {
-            let (order, envelope, group) = row?;
-            groups.insert(
-                (order, group),
-                WaitingGroup {
-                    envelope: envelope.into(),
-                    group: group as usize,
-                },
-            );
+            groups.extend([row?]);
         }
     }
     Ok(groups.into_values().collect())
+}
+
+pub(super) fn waiting_of(conn: &Connection, device: &DeviceId) -> Result<Vec<WaitingGroup>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT DISTINCT e.rowid, e.bytes, w.grp FROM waiting w
+         JOIN envelopes e USING (device, incarnation, n) WHERE w.device = ?1 ORDER BY e.rowid, w.grp",
+    )?;
+    let rows = statement.query_map([device.as_bytes()], waiting_group)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Columns: an order, the envelope, the group.
+fn waiting_group(row: &Row<'_>) -> rusqlite::Result<WaitingGroup> {
+    Ok(WaitingGroup {
+        envelope: row.get::<_, Vec<u8>>(1)?.into(),
+        group: row.get::<_, u32>(2)? as usize,
+    })
 }
 
 pub(super) fn ripe(conn: &Connection, limit: usize) -> Result<Vec<Hash>> {
