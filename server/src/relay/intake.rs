@@ -599,8 +599,10 @@ impl<'r> Batch<'r> {
                 changes: changes.clone(),
                 detail: Some(detail),
             },
-            // What was accepted once is not given up for a base that is lost: whoever has it brings it.
-            Outcome::Judged(Verdict::Waiting { deps }) if proven => {
+            // What was accepted once is not given up for a base that may still come.
+            Outcome::Judged(Verdict::Waiting { deps })
+                if proven && !deps.iter().any(|dep| self.dead.contains(dep)) =>
+            {
                 not_accepted(Answer::Waiting { deps }, changes.clone())
             }
             // It was given back in this very batch: looked at again once that is committed.

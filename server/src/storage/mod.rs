@@ -818,8 +818,8 @@ pub trait RelayStore: Send + Sync + 'static {
     /// How far the recovery of the latest epoch has come.
     async fn recovery_counts(&self) -> Result<RecoveryCounts>;
     /// Closes the recovery: the counter of folios goes on above the highest that anybody named, and those
-    /// below it that no petition has or claims are void. Gives the runs of void ones; `Missing` when no
-    /// recovery is open.
+    /// below it that no petition has or claims are void. What groups still wait for is dead. Gives the runs of
+    /// void folios; `Missing` when no recovery is open.
     async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>>;
     /// Keeps what receipts prove of envelopes that are not here. One that stands is kept as it is.
     async fn put_proofs(&self, proofs: Vec<(Hash, Vec<Answer>)>) -> Result<()>;

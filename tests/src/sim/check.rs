@@ -326,8 +326,11 @@ impl World {
                 if city.head.epoch > 1 {
                     // Places are others in a city that was put back: the envelope counts.
                     let stored = city.envelopes.get(&(device, incarnation, n));
-                    let accepted = |answer: &Answer| matches!(answer, Answer::Accepted { .. });
-                    return stored.is_some_and(|stored| stored.answers.iter().any(accepted));
+                    // Where nobody could prove what it stood upon, its author was told and does it again.
+                    let told = |answer: &Answer| {
+                        matches!(answer, Answer::Accepted { .. } | Answer::Orphaned { .. })
+                    };
+                    return stored.is_some_and(|stored| stored.answers.iter().any(told));
                 }
                 let at = usize::try_from(seq).unwrap_or_default();
                 let logged = city.log.get(at.wrapping_sub(1));

@@ -11,7 +11,7 @@ use manzana_engine::answer::SignedReceipt;
 use manzana_engine::codec;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId, Seq};
 use manzana_engine::replica::{
     DocRow, EnvelopeRow, IntentRow, IntentState, MemoryReplica, Meta, ReplicaStore, Write,
 };
@@ -211,6 +211,10 @@ impl ReplicaStore for SimStore {
 
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, DiskError> {
         self.read(|kept| kept.open_intents_of(doc))
+    }
+
+    fn intents_accepted_at(&self, seq: Seq) -> Result<Vec<IntentRow>, DiskError> {
+        self.read(|kept| kept.intents_accepted_at(seq))
     }
 
     fn digest(&self, scope: &Scope) -> Result<SetHash, DiskError> {

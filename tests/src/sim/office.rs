@@ -32,6 +32,10 @@ impl World {
         else {
             return;
         };
+        if self.store.look(|city| city.head.recovering) {
+            // The administration waits: what a phone may not hold any more it cannot give back.
+            return;
+        }
         let root = relay.keys().root();
         let Ok(mut granted) = record.grant.open(&root.public()) else {
             return;

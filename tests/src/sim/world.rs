@@ -475,6 +475,8 @@ impl World {
         for said in desks {
             said.lost |= said.text.as_ref().is_some_and(|text| !there.contains(text));
         }
+        // Operators sign in again: their pages forget what was not answered.
+        self.desk_open.clear();
         self.seen.clear();
     }
 

@@ -87,8 +87,13 @@ impl<S: ReplicaStore> Staged<'_, S> {
         // A receipt is for these bytes and no others. What was said for good stays and an answer repeated
         // changes nothing; of what is held, people decide later.
         let told = row.answers.as_deref();
+        let put_back = self.meta.was_put_back();
         let is_news =
             |(group, given): &(usize, &Answer)| match told.and_then(|told| told.get(*group)) {
+                // A city that was put back may have lost what its acceptance was built upon.
+                Some(Answer::Accepted { .. }) if put_back => {
+                    matches!(given, Answer::Orphaned { .. })
+                }
                 Some(told) => !told.is_final() && given.is_final(),
                 None => true,
             };
@@ -271,7 +276,11 @@ impl<S: ReplicaStore> Staged<'_, S> {
                 // Done again only upon what the city has.
                 let (_, incarnation, n) = key_of(row);
                 self.meta.be_late(incarnation, n);
-                return Ok(());
+                intent.state = IntentState::Pending {
+                    incarnation,
+                    n,
+                    group: number(group),
+                };
             }
             Answer::Orphaned { by } => {
                 return self.replay(intent, contents_of(row), *by == TWIN, now);
@@ -324,6 +333,13 @@ impl<S: ReplicaStore> Staged<'_, S> {
             if let Some(found) = rows.iter().find(|intent| intent.state.open_group() == here) {
                 return Ok(Some(found.id));
             }
+        }
+        let told = row.answers.as_ref().and_then(|told| told.get(group));
+        if let Some(Answer::Accepted { seq, .. }) = told {
+            let accepted = self.store().intents_accepted_at(*seq);
+            let accepted = accepted.map_err(ReplicaError::Store)?;
+            let found = accepted.into_iter().find(|intent| intent.docs == row.docs);
+            return Ok(found.map(|intent| intent.id));
         }
         Ok(None)
     }

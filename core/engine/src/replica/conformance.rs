@@ -578,6 +578,9 @@ pub fn open_intents_are_found_by_document<F: Fixture>(fixture: &mut F) {
     ] {
         commit(fixture, [Write::Intent(intent_row(no, state, &[1, 2, 3]))]);
     }
+    let accepted = |fixture: &mut F, seq| numbers(ok(fixture.store().intents_accepted_at(seq)));
+    assert_eq!(accepted(fixture, 3), [5]);
+    assert_eq!(accepted(fixture, 4), []);
     assert_eq!(open(fixture, 1), []);
     assert_eq!(open(fixture, 2), []);
     assert_eq!(open(fixture, 3), []);

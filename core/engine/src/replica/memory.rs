@@ -9,7 +9,7 @@ use super::{DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write};
 use crate::answer::{Answer, SignedReceipt};
 use crate::digest::SetHash;
 use crate::grant::Scope;
-use crate::ids::{DeviceId, DocId, Hash, RecordId};
+use crate::ids::{DeviceId, DocId, Hash, RecordId, Seq};
 
 /// What can go wrong in memory: only what a test asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -241,6 +241,12 @@ impl ReplicaStore for MemoryReplica {
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, MemoryError> {
         Ok(placed(&self.intents, |row| {
             row.state.open_group().is_some() && row.docs.contains(doc)
+        }))
+    }
+
+    fn intents_accepted_at(&self, seq: Seq) -> Result<Vec<IntentRow>, MemoryError> {
+        Ok(placed(&self.intents, |row| {
+            row.state == IntentState::Accepted { seq }
         }))
     }
 

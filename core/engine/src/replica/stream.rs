@@ -17,6 +17,7 @@ impl<S: ReplicaStore> Replica<S> {
         &mut self,
         to: Seq,
         items: Vec<Item>,
+        now: i64,
     ) -> ReplicaResult<Result<(), ProtocolError>, S> {
         let mut staged = self.stage()?;
         for item in items {
@@ -25,6 +26,7 @@ impl<S: ReplicaStore> Replica<S> {
             }
         }
         staged.meta.position.seq = staged.meta.position.seq.max(to);
+        staged.follow_up_late(now)?;
         let finished = staged.finish();
         self.commit(finished)?;
         self.ask_for_missing()?;

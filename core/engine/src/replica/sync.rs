@@ -161,7 +161,7 @@ impl<S: ReplicaStore> Replica<S> {
             }
             Down::Gap { have, have_hash } => self.gap(have, have_hash, around).map(Ok),
             Down::Receipt { receipt } => self.receipt(&receipt, around.now),
-            Down::Log { to, items } => self.log(to, items),
+            Down::Log { to, items } => self.log(to, items, around.now),
             Down::Pack {
                 fill,
                 done,

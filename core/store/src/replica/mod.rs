@@ -15,7 +15,7 @@ use std::time::Duration;
 use manzana_engine::answer::SignedReceipt;
 use manzana_engine::digest::SetHash;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId, Seq};
 use manzana_engine::replica::{
     Continuity, DocRow, EnvelopeRow, IntentRow, IntentState, ReplicaStore, Write,
 };
@@ -179,6 +179,12 @@ impl ReplicaStore for SqliteReplica {
 
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, StoreError> {
         queue::intents(&self.conn, queue::OPEN_INTENTS, [doc.as_bytes()])
+    }
+
+    fn intents_accepted_at(&self, seq: Seq) -> Result<Vec<IntentRow>, StoreError> {
+        let mut rows = queue::intents(&self.conn, queue::ALL_INTENTS, [])?;
+        rows.retain(|row| row.state == IntentState::Accepted { seq });
+        Ok(rows)
     }
 
     fn digest(&self, scope: &Scope) -> Result<SetHash, StoreError> {

@@ -54,6 +54,8 @@ pub(super) const TO_CORRECT: &str = "SELECT id, intent, state, docs FROM intents
 // What is pending or held is listed by its documents, and it is little.
 pub(super) const ALL_OPEN_INTENTS: &str = "SELECT id, intent, state, docs FROM intents
      WHERE place IN (SELECT place FROM intent_docs) ORDER BY place";
+pub(super) const ALL_INTENTS: &str =
+    "SELECT id, intent, state, docs FROM intents WHERE place > 0 ORDER BY place";
 pub(super) const OPEN_INTENTS: &str = "SELECT i.id, i.intent, i.state, i.docs
      FROM intent_docs o JOIN intents i ON i.place = o.place WHERE o.doc = ?1 ORDER BY o.place";
 pub(super) const INTENT_DOCS: &str = "SELECT place, docs FROM intents WHERE id = ?1";
