@@ -54,7 +54,9 @@ impl City {
             void: Vec::new(),
         });
         let lost = u64::from(body.epoch - body.before) * LOST_ANSWERS;
-        self.numbers.values_mut().for_each(|last| *last += lost);
+        for device in self.devices.keys() {
+            *self.numbers.entry(*device).or_default() += lost;
+        }
         let last = self.users.keys().last().copied().unwrap_or_default();
         self.recovery.users_up_to = self.recovery.users_up_to.max(last) + 1_000;
         for device in self.devices.values_mut() {

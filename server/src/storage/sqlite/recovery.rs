@@ -24,11 +24,12 @@ pub(super) fn begin_epoch(conn: &Connection, record: &SignedEpoch, body: &EpochB
         "INSERT INTO epochs (epoch, body, signature) VALUES (?1, ?2, ?3)",
         params![body.epoch, record.body, record.signature],
     )?;
+    // Of every device: it may have been answered for the first time after the backup.
+    let lost = u64::from(body.epoch.saturating_sub(body.before)) * LOST_ANSWERS;
     conn.execute(
-        "UPDATE answer_counters SET last = last + ?1",
-        [int(
-            u64::from(body.epoch.saturating_sub(body.before)) * LOST_ANSWERS
-        )],
+        "INSERT INTO answer_counters (device, last) SELECT device, ?1 FROM devices WHERE true
+         ON CONFLICT (device) DO UPDATE SET last = last + ?1",
+        [int(lost)],
     )?;
     conn.execute(
         "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'users'",
