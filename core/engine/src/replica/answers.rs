@@ -35,12 +35,12 @@ impl<S: ReplicaStore> Replica<S> {
             if answer.no > staged.meta.answers_seen + 1 {
                 staged.doubt_what_is_held()?;
             }
+            staged.answered(&device, answer, now)?;
             if answer.no == 0 {
                 // The latest that there is to say.
                 let asked = (answer.incarnation, answer.n);
                 staged.meta.doubtful.retain(|place| *place != asked);
             }
-            staged.answered(&device, answer, now)?;
             forsaken.extend(staged.waits_for_lost(&device, answer)?);
             staged.meta.answers_seen = staged.meta.answers_seen.max(answer.no);
         }
@@ -160,14 +160,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
         }
         let row = self.envelope((*device, answer.incarnation, answer.n))?;
         let docs = row.map_or(Vec::new(), |row| row.docs);
-        for given in &answer.groups {
-            let Answer::Waiting { deps } = given else {
-                continue;
-            };
-            for (dep, doc) in deps
-                .iter()
-                .flat_map(|dep| docs.iter().map(move |doc| (dep, doc)))
-            {
+        let waited = answer.groups.iter().filter_map(|given| match given {
+            Answer::Waiting { deps } => Some(deps),
+            _ => None,
+        });
+        for dep in waited.flatten() {
+            for doc in &docs {
                 if self.is_accepted(doc, dep)? {
                     lost.push(*dep);
                 }
@@ -203,9 +201,10 @@ impl<S: ReplicaStore> Staged<'_, S> {
     /// An answer was missed, or a twin acknowledged it: it may have been the last word on what is held here.
     fn doubt_what_is_held(&mut self) -> ReplicaResult<(), S> {
         let held = self.store().held().map_err(ReplicaError::Store)?;
-        for (incarnation, n, _) in held.iter().filter_map(|row| row.state.open_group()) {
-            self.meta.doubt(incarnation, n);
-        }
+        let places = held.iter().filter_map(|row| row.state.open_group());
+        let doubtful = places.map(|(incarnation, n, _)| (incarnation, n));
+        self.meta.doubtful = doubtful.collect();
+        self.meta.doubtful.dedup();
         Ok(())
     }
 
@@ -300,9 +299,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
-    /// Whether any of the documents is to come whole first.
+    /// Whether any of the documents is to come first as a city has it that was put back.
     fn is_in_question(&self, docs: &[DocId]) -> ReplicaResult<bool, S> {
-        for doc in docs {
+        for doc in docs.iter().filter(|_| self.meta.was_put_back()) {
             if self.doc(doc)?.is_some_and(|row| row.quarantined) {
                 return Ok(true);
             }

@@ -264,13 +264,6 @@ impl Meta {
         }
     }
 
-    /// Notes an own envelope that is to be asked about.
-    pub(super) fn doubt(&mut self, incarnation: u32, n: u64) {
-        if !self.doubtful.contains(&(incarnation, n)) {
-            self.doubtful.push((incarnation, n));
-        }
-    }
-
     /// Notes an own envelope that is to be done again later.
     pub(super) fn be_late(&mut self, incarnation: u32, n: u64) {
         if !self.late.contains(&(incarnation, n)) {

@@ -232,12 +232,8 @@ pub trait ReplicaStore {
     /// Intents of the documents' own history in state `Pending` or `Held`, by document, in the
     /// order in which they were first stored.
     fn open_intents_of(&self, doc: &DocId) -> Result<Vec<IntentRow>, Self::Error>;
-
     /// Intents that were accepted at this place of the log, in the order in which they were first stored. Asked
     /// only when a city that was put back has lost one: it may look through all.
-    ///
-    /// # Errors
-    /// When the storage fails.
     fn intents_accepted_at(&self, seq: Seq) -> Result<Vec<IntentRow>, Self::Error>;
     /// A scope's digest state; empty when none is stored.
     fn digest(&self, scope: &Scope) -> Result<SetHash, Self::Error>;
