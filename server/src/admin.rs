@@ -5,7 +5,7 @@ mod quarantine;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use manzana_client::{Invitation, RelayUrl};
 use manzana_engine::grant::{Role, Scope};
@@ -15,7 +15,7 @@ use manzana_engine::keys::SecretKey;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Flags};
 use crate::desk::Catalogs;
-use crate::storage::sqlite::{SqliteStore, check};
+use crate::storage::sqlite::{SqliteStore, check, journal};
 use crate::storage::{RelayStore as _, StorageError, UserRow};
 use crate::{auth, city, progress, relay};
 
@@ -244,6 +244,17 @@ pub fn check(args: CheckArgs) -> anyhow::Result<()> {
         bail!("{found}: {} faults", checked.faults);
     }
     println!("{found} without a gap: all as it was signed");
+    if let Some(dir) = &config.journal_dir {
+        ensure!(
+            journal::reaches(&database, dir)?,
+            "{}: the journal does not reach where the city stands: make a backup now",
+            dir.display()
+        );
+        println!(
+            "{}: the journal reaches where the city stands",
+            dir.display()
+        );
+    }
     Ok(())
 }
 

@@ -17,9 +17,9 @@ use crate::admin::{self, CityArgs, load_config, with_store};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::relay::CityKeys;
-use crate::storage::sqlite::{backup, check, rescue};
+use crate::storage::sqlite::{backup, check, journal, rescue};
 use crate::storage::{RelayStore as _, StorageError};
-use crate::{city, serve, vault};
+use crate::{city, progress, serve, vault};
 
 /// Gaps of a log that are told one by one.
 const TOLD: usize = 50;
@@ -39,6 +39,9 @@ pub struct BackupArgs {
     /// Also write the city's keys here, sealed with the passphrase on standard input. Keep it elsewhere.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Then delete the files of the journal that end before this backup.
+    #[arg(long)]
+    trim_journal: bool,
 }
 
 /// A backup to put back.
@@ -57,6 +60,12 @@ pub struct RestoreArgs {
     /// A city is there already: set its database aside.
     #[arg(long)]
     overwrite: bool,
+    /// Do again what this journal says was done after the backup; that of the configuration when not said.
+    #[arg(long, value_name = "FOLDER")]
+    journal: Option<PathBuf>,
+    /// Leave the journal out.
+    #[arg(long, conflicts_with = "journal")]
+    without_journal: bool,
 }
 
 /// A damaged database to save.
@@ -102,6 +111,12 @@ pub fn backup(args: BackupArgs) -> anyhow::Result<()> {
             .with_context(|| format!("cannot copy {} to {}", database.display(), part.display()))
     })?;
     println!("{}: {}", args.file.display(), size(&args.file)?);
+    if args.trim_journal {
+        let dir = config.journal_dir.as_deref();
+        let dir = dir.context("there is no journal_dir in the configuration")?;
+        let deleted = journal::trim(&args.file, dir)?;
+        println!("{}: {deleted} files deleted", dir.display());
+    }
     Ok(())
 }
 
@@ -146,10 +161,15 @@ pub fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let part = database.with_added_extension("part");
     fs::copy(&args.file, &part).with_context(|| format!("cannot copy {}", args.file.display()))?;
     fs::File::open(&part)?.sync_all()?;
+    let dir = args.journal.as_ref().or(config.journal_dir.as_ref());
+    let replayed = match dir.filter(|_| !args.without_journal) {
+        Some(dir) => Some(replay(&part, dir)?),
+        None => None,
+    };
     verify(&part, root.public_key())?;
     let keys = CityKeys::open(&serve::keys_dir(&config), &root)?;
     // Before it is in its place: a relay that finds it there finds it in its new epoch.
-    let body = begin_epoch(&part, &keys, args.why)?;
+    let body = begin_epoch(&part, &config, &keys, args.why)?;
     if database.exists() {
         let aside = manzana_store::set_aside(&database, "aside")?;
         println!("the database that was there is {}", aside.display());
@@ -158,19 +178,53 @@ pub fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     fs::File::open(&config.data_dir)?.sync_all()?;
     println!(
         "put back as it stood at place {} of the log; epoch {} begins.\n\
-         No folio is issued until the recovery is closed. Start the relay, let the phones come,\n\
-         look at `manzana recovery status`, then `manzana recovery close`.\n\
-         Not in any phone, and lost unless told again: users, invitations, imports of catalogs and\n\
-         revocations of after the backup. Revoke again whom you revoked.",
+         No folio is issued until the recovery is closed.",
         body.cut, body.epoch
     );
+    match replayed {
+        Some(journal::Replayed { beyond: 0, .. }) => println!(
+            "With its journal to the end this is the city as it was: start the relay, and\n\
+             `manzana recovery close`."
+        ),
+        _ => println!(
+            "Start the relay, let the phones come, look at `manzana recovery status`, then\n\
+             `manzana recovery close`.\n\
+             Not in any phone, and lost unless told again: users, invitations, imports of catalogs and\n\
+             revocations of after that. Revoke again whom you revoked."
+        ),
+    }
     Ok(())
 }
 
-fn begin_epoch(database: &Path, keys: &CityKeys, why: String) -> anyhow::Result<EpochBody> {
+/// Brings a backup to where the journal ends.
+fn replay(backup: &Path, dir: &Path) -> anyhow::Result<journal::Replayed> {
+    let bar = progress::bar(0, "writes of the journal");
+    let replayed = journal::replay(backup, dir, &|done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let replayed = replayed.with_context(|| format!("cannot use the journal {}", dir.display()))?;
+    println!("{}: {} writes done again", dir.display(), replayed.writes);
+    if replayed.beyond > 0 {
+        println!(
+            "{} writes stand in the journal beyond, and do not follow: the city was written without its\n\
+             journal, or a part of it is missing",
+            replayed.beyond
+        );
+    }
+    Ok(replayed)
+}
+
+fn begin_epoch(
+    database: &Path,
+    config: &Config,
+    keys: &CityKeys,
+    why: String,
+) -> anyhow::Result<EpochBody> {
     let now = SystemClock.now_ms();
     let by_time = u32::try_from(now / 1_000 - EPOCHS_FROM).unwrap_or_default();
-    let begun = backup::begin_epoch(database, |head| {
+    let begun = backup::begin_epoch(database, config.journal_dir.as_deref(), |head| {
         let body = EpochBody {
             city: keys.city(),
             epoch: by_time.max(head.epoch + 1),

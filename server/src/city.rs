@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::relay::{self, CityFace, CityKeys, Relay, RelayParts, SEGMENT_DOCS, SystemRandomness};
 use crate::serve::{self, Listeners, Parts};
 use crate::storage::CityFormat;
-use crate::storage::sqlite::SqliteStore;
+use crate::storage::sqlite::{SqliteStore, journal};
 use crate::tls::CityRoot;
 
 /// The database inside the data folder.
@@ -39,7 +39,8 @@ pub fn open_store(config: &Config) -> anyhow::Result<SqliteStore> {
         folio_prefix: config.city.folio_prefix.clone(),
         folio_width: config.city.folio_width,
     };
-    SqliteStore::open(&path, &format).with_context(|| format!("cannot use {}", path.display()))
+    SqliteStore::open_with(&path, &format, config.journal_dir.as_deref())
+        .with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// The file of the city's database.
@@ -74,6 +75,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let _alone = lock(&config)?;
     // The database first: its lock keeps two first starts from racing for the root key.
     let store = Arc::new(open_store(&config)?);
+    told_journal(&config)?;
     let root = Arc::new(open_root(&config)?);
     let keys = CityKeys::open(&serve::keys_dir(&config), &root)?;
     let metrics = Arc::new(Metrics::default());
@@ -111,6 +113,22 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let served = serve::run(listeners, parts, stop).await;
     relay.sessions_ended(Duration::from_secs(5)).await;
     Ok(served?)
+}
+
+/// Whether a restore would be exact, told at the start.
+fn told_journal(config: &Config) -> anyhow::Result<()> {
+    let Some(dir) = &config.journal_dir else {
+        return Ok(());
+    };
+    let journal = dir.display();
+    match journal::reaches(&database(config), dir)? {
+        true => tracing::info!(%journal, "the journal goes on"),
+        false => tracing::warn!(
+            %journal,
+            "the journal begins here, since the city was written without it: make a backup now"
+        ),
+    }
+    Ok(())
 }
 
 /// Keeps a second relay away from the city: both would take themselves for its only writer, and

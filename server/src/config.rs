@@ -52,6 +52,10 @@ pub enum ConfigError {
 pub struct Config {
     /// Folder of the database, keys and blobs; made at first start.
     pub data_dir: PathBuf,
+    /// Folder of the journal, on another disk than `data_dir`: every write stands there before it is
+    /// answered, so that a backup put back with it is the city as it was. Without one, phones bring
+    /// back what they can prove.
+    pub journal_dir: Option<PathBuf>,
     /// Where devices connect, by TLS.
     pub sync_listen: SocketAddr,
     /// Where browsers connect: plain HTTP on loopback, else see [`ConsoleConfig`].
@@ -224,6 +228,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("manzana-data"),
+            journal_dir: None,
             sync_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             console_listen: SocketAddr::from(([127, 0, 0, 1], 7480)),
             city: CityConfig::default(),

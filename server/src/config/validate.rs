@@ -5,6 +5,11 @@ use super::{Config, ConfigError};
 impl Config {
     /// Checks every rule that types cannot hold.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        rule(
+            self.journal_dir.as_ref() != Some(&self.data_dir),
+            "journal_dir",
+            "another folder than data_dir, and on another disk",
+        )?;
         self.validate_city()?;
         self.validate_tls()?;
         self.validate_console()?;

@@ -90,6 +90,8 @@ pub struct Knobs {
 
 /// From this seed on the city's own disk is lost and put back, once or several times.
 pub const PUT_BACK_FROM: u64 = 1_000_000_000;
+/// From this seed on that happens while the city also decides about people and their work.
+pub const MIXED_FROM: u64 = 2_000_000_000;
 
 impl Knobs {
     /// A city where nothing goes wrong: people work, networks come and go.
@@ -172,8 +174,8 @@ impl Knobs {
             knobs.city_restore = 1 + dice.below(2) as u32;
             knobs.city_backup = 2;
             (knobs.restore, knobs.clone) = (0, 0);
-            // Not mixed yet with what the city decides about people: a phone that was revoked brings nothing
-            // back, and what the city took over stands under another number.
+        }
+        if (PUT_BACK_FROM..MIXED_FROM).contains(&seed) {
             (knobs.revoke, knobs.expire, knobs.renew, knobs.role) = (0, 0, 0, 0);
             (knobs.decide, knobs.chain, knobs.equivocate) = (0, 0, 0);
         }

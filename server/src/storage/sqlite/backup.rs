@@ -5,6 +5,7 @@ use std::path::Path;
 use manzana_engine::epoch::{EpochBody, SignedEpoch};
 
 use super::super::{Head, Result, StorageError};
+use super::journal::{self, Journal};
 use super::schema::SCHEMA;
 use super::{read, recovery, threads};
 
@@ -30,16 +31,18 @@ pub fn copy(database: &Path, target: &Path) -> Result<()> {
 }
 
 /// Begins the next epoch in a database that is about to be put in its place. `record` is given where the log
-/// stands there.
+/// stands there. It is a write like any other: with a journal it is in it.
 ///
 /// # Errors
-/// When the database cannot be written.
+/// When the database or the journal cannot be written.
 pub fn begin_epoch(
     database: &Path,
+    journal: Option<&Path>,
     record: impl FnOnce(Head) -> (SignedEpoch, EpochBody),
 ) -> Result<EpochBody> {
     let mut conn = threads::open_writer(database)?;
-    let body = manzana_store::sqlite::write(&mut conn, |tx| -> Result<EpochBody> {
+    let mut journal = journal.map(|dir| Journal::open(dir, &conn)).transpose()?;
+    let body = journal::write(&mut conn, journal.as_mut(), |tx| {
         let (record, body) = record(read::head(tx)?);
         recovery::begin_epoch(tx, &record, &body)?;
         Ok(body)

@@ -7,6 +7,7 @@
 //! - `commit` and `working`: `commit_batch`; `memory`: what the writer remembers (`digests`, `words`).
 //! - [`backup`]: a copy made while the relay runs, and the epoch that begins when it is put back.
 //! - [`check`]: `manzana check`, everything verified again from what was signed.
+//! - [`journal`]: every write on a second disk, before it is answered.
 //! - [`rescue`]: what is whole in a damaged database.
 //! - `recovery`: a city that was put back from a backup.
 //! - `read`, `list`, `search`, `words`, `report`, `people`: everything else, as functions over one connection.
@@ -20,6 +21,7 @@ mod commit;
 mod convert;
 mod digests;
 mod held;
+pub mod journal;
 mod list;
 mod memory;
 mod people;
@@ -51,6 +53,7 @@ use prometheus_client::registry::Registry;
 use rusqlite::{Connection, params};
 
 use self::convert::int;
+use self::journal::Journal;
 use self::search::FolioFormat;
 use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
@@ -74,12 +77,21 @@ impl SqliteStore {
     /// [`StorageError::NewerDatabase`], [`StorageError::Damaged`], [`StorageError::Busy`],
     /// [`StorageError::Full`], or `Backend` for a file that is not a relay's database.
     pub fn open(path: &Path, format: &CityFormat) -> Result<Self> {
+        Self::open_with(path, format, None)
+    }
+
+    /// As [`SqliteStore::open`]; every write is in the journal in this folder before it is answered.
+    ///
+    /// # Errors
+    /// As there, and when the journal cannot be used.
+    pub fn open_with(path: &Path, format: &CityFormat, journal: Option<&Path>) -> Result<Self> {
         let mut conn = threads::open_writer(path)?;
-        let format = first_start(&mut conn, format)?;
+        let mut journal = journal.map(|dir| Journal::open(dir, &conn)).transpose()?;
+        let format = first_start(&mut conn, journal.as_mut(), format)?;
         let checkpoints = Checkpoints::start(path)?;
         Ok(Self {
             readers: Readers::open(path)?,
-            writer: WriterThread::start(Writer::new(conn, format, checkpoints))?,
+            writer: WriterThread::start(Writer::new(conn, journal, format, checkpoints))?,
         })
     }
 
@@ -105,8 +117,12 @@ impl SqliteStore {
 }
 
 /// Writes the city's first row and format when there are none, and reads the format back.
-fn first_start(conn: &mut Connection, format: &CityFormat) -> Result<FolioFormat> {
-    manzana_store::sqlite::write(conn, |tx| {
+fn first_start(
+    conn: &mut Connection,
+    journal: Option<&mut Journal>,
+    format: &CityFormat,
+) -> Result<FolioFormat> {
+    journal::write(conn, journal, |tx| {
         let new = tx.execute(
             "INSERT INTO city (id, epoch, head, next_folio) VALUES (1, ?1, 0, ?2)
              ON CONFLICT DO NOTHING",

@@ -8,7 +8,7 @@ const APPLICATION_ID: i32 = 0x4D7A_526C;
 /// Schema of the relay's database. Migrations are only ever added.
 pub(super) const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &[FIRST, HELD, RECOVERY],
+    migrations: &[FIRST, HELD, RECOVERY, JOURNAL],
 };
 
 // A document's creation place is its row number: immutable, dense, in the order of fills and lists.
@@ -231,4 +231,13 @@ CREATE TABLE void_folios (
     epoch INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX docs_without_folio ON docs (creation_seq) WHERE folio IS NULL AND kind = 0;
+";
+
+// Which state of the database this is: another one after each write (`journal`).
+const JOURNAL: &str = "
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    mark BLOB NOT NULL
+) STRICT;
+INSERT INTO journal (id, mark) VALUES (1, randomblob(16));
 ";

@@ -2,9 +2,10 @@
 
 use manzana_engine::ids::normalize_provisional;
 use manzana_engine::summary::{DocKind, Summary};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::super::Result;
+use super::convert::{cbor, optional_uint};
 use super::words::{self, LONGEST};
 
 /// Most words of a query that are looked at.
@@ -56,6 +57,42 @@ impl Indexed {
             name: masked_name.unwrap_or_default().to_owned(),
         })
     }
+}
+
+impl Indexed {
+    /// Puts it into the index, instead of what stood there of this petition.
+    pub(super) fn put(&self, conn: &Connection, creation_seq: i64) -> Result<()> {
+        conn.prepare_cached(
+            "INSERT OR REPLACE INTO search
+                 (rowid, folio, provisional, subject, location, neighborhood, name)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            creation_seq,
+            self.folio,
+            self.provisional,
+            self.subject,
+            self.location,
+            self.neighborhood,
+            self.name,
+        ])?;
+        Ok(())
+    }
+}
+
+/// Indexes what the row of a document says of it.
+pub(super) fn index_again(
+    conn: &Connection,
+    creation_seq: i64,
+    format: &FolioFormat,
+) -> Result<()> {
+    let mut row = conn
+        .prepare_cached("SELECT folio, masked_name, summary FROM docs WHERE creation_seq = ?1")?;
+    let indexed = row.query_row([creation_seq], |row| {
+        let (folio, name): (_, Option<String>) = (optional_uint(row, 0)?, row.get(1)?);
+        Ok(Indexed::of(&cbor(row, 2)?, folio, name.as_deref(), format))
+    })?;
+    indexed.map_or(Ok(()), |indexed| indexed.put(conn, creation_seq))
 }
 
 impl FolioFormat {

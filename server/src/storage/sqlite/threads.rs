@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 
 use manzana_store::sqlite;
 use prometheus_client::metrics::counter::Counter;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::{Result, StorageError};
 use super::convert::int;
+use super::journal::{self, Journal};
 use super::memory::Memory;
 use super::schema::SCHEMA;
 use super::search::FolioFormat;
@@ -42,6 +43,7 @@ type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 /// What the writing thread owns.
 pub(super) struct Writer {
     conn: Connection,
+    journal: Option<Journal>,
     version: i64,
     checkpoints: Checkpoints,
     memory: Memory,
@@ -49,9 +51,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection, format: FolioFormat, checkpoints: Checkpoints) -> Self {
+    pub(super) fn new(
+        conn: Connection,
+        journal: Option<Journal>,
+        format: FolioFormat,
+        checkpoints: Checkpoints,
+    ) -> Self {
         Self {
             conn,
+            journal,
             version: 0,
             checkpoints,
             memory: Memory::default(),
@@ -64,17 +72,17 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &mut Memory, &FolioFormat) -> Result<T>,
     ) -> Result<T> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have written since: what is remembered is stale then.
-        let version = tx.pragma_query_value(None, "data_version", |row| row.get(0))?;
-        if self.version != version {
-            self.memory.clear();
-            self.version = version;
-        }
-        let done = work(&tx, &mut self.memory, &self.format)
-            .and_then(|value| tx.commit().map(|()| value).map_err(StorageError::from));
+        let (memory, format) = (&mut self.memory, &self.format);
+        let known = &mut self.version;
+        let done = journal::write(&mut self.conn, self.journal.as_mut(), |tx| {
+            // Another process may have written since: what is remembered is stale then.
+            let version = tx.pragma_query_value(None, "data_version", |row| row.get(0))?;
+            if *known != version {
+                memory.clear();
+                *known = version;
+            }
+            work(tx, memory, format)
+        });
         if done.is_err() {
             self.memory.clear();
         } else {

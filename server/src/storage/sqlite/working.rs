@@ -189,20 +189,7 @@ impl Working {
         let Some(text) = indexed.as_ref().filter(|_| indexed != self.before.indexed) else {
             return Ok(());
         };
-        conn.prepare_cached(
-            "INSERT OR REPLACE INTO search
-                 (rowid, folio, provisional, subject, location, neighborhood, name)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            int(self.creation_seq),
-            text.folio,
-            text.provisional,
-            text.subject,
-            text.location,
-            text.neighborhood,
-            text.name,
-        ])?;
+        text.put(conn, int(self.creation_seq))?;
         for text in [
             &text.subject,
             &text.location,
