@@ -210,6 +210,9 @@ pub struct ChainHeld {
     /// Envelopes held without gaps.
     #[n(1)]
     pub have: u64,
+    /// Hash of the last: another than the device's own where a twin of its store wrote that place.
+    #[n(2)]
+    pub hash: Hash,
 }
 
 /// A document as packs and enters carry it.

@@ -321,7 +321,15 @@ impl<'r> Batch<'r> {
     /// A twin's envelope stands in its place, or before it: these changes will never be in the log,
     /// and what was built on them must be told so.
     async fn bury(&mut self, hash: Hash, body: &EnvelopeBody) -> Result<Admitted, IntakeError> {
-        let entries: Vec<Entry> = body.groups.iter().flatten().cloned().collect();
+        // What was accepted before the city was put back comes without its envelope.
+        let proof = self.facts.proofs.get(&hash);
+        let proven = |group: usize| {
+            let answer = proof.and_then(|answers| answers.get(group));
+            matches!(answer, Some(Answer::Accepted { .. }))
+        };
+        let lost = body.groups.iter().enumerate();
+        let lost = lost.filter(|(group, _)| !proven(*group));
+        let entries: Vec<Entry> = lost.flat_map(|(_, group)| group).cloned().collect();
         let mut dead: Vec<Hash> = peek(&entries)
             .unwrap_or_default()
             .into_iter()
@@ -463,6 +471,11 @@ impl<'r> Batch<'r> {
     fn proven(&self, answer: &Answer, peeked: &[Peek]) -> Option<Decision> {
         let folio = match answer {
             Answer::Accepted { folio, .. } => *folio,
+            // As the city recorded it itself, which it may have lost too.
+            Answer::Refused {
+                rule: Rule::TakenOver,
+                ..
+            } => return None,
             Answer::Refused { .. } | Answer::Orphaned { .. } => {
                 let changes = peeked.iter().map(|p| p.hash).collect();
                 return Some(Decision::Early(not_accepted(answer.clone(), changes)));

@@ -48,7 +48,11 @@ impl Relay {
             record: epoch.record,
             chains: chains
                 .into_iter()
-                .map(|(incarnation, have)| ChainHeld { incarnation, have })
+                .map(|(incarnation, chain)| ChainHeld {
+                    incarnation,
+                    have: chain.have,
+                    hash: chain.hash,
+                })
                 .collect(),
         }))
     }
@@ -106,18 +110,21 @@ impl Relay {
         receipts: &[SignedReceipt],
     ) -> Result<(), StorageError> {
         let (key, city) = (self.keys.relay().public(), self.keys.city());
-        let chains: BTreeMap<u32, u64> = self.store.chains_of(device).await?.into_iter().collect();
-        let have = |incarnation| chains.get(&incarnation).copied().unwrap_or(0);
         let ours = receipts
             .iter()
             .filter_map(|receipt| receipt.open(&key, &city, device).ok());
-        let proofs: Vec<(Hash, Vec<Answer>)> = ours
-            .flat_map(|body| body.answers)
-            .filter(|answer| answer.n > have(answer.incarnation))
+        let mut proofs: Vec<(Hash, Vec<Answer>)> = Vec::new();
+        for answer in ours.flat_map(|body| body.answers) {
             // What waited or was held then has no last word yet, or an older one that proves more.
-            .filter(|answer| answer.groups.iter().all(Answer::is_final))
-            .map(|answer| (answer.hash, answer.groups))
-            .collect();
+            if !answer.groups.iter().all(Answer::is_final) {
+                continue;
+            }
+            let (incarnation, n) = (answer.incarnation, answer.n);
+            let here = self.store.envelope_hash(device, incarnation, n).await?;
+            if here != Some(answer.hash) {
+                proofs.push((answer.hash, answer.groups));
+            }
+        }
         match proofs.is_empty() {
             true => Ok(()),
             false => self.store.put_proofs(proofs).await,
@@ -229,6 +236,32 @@ impl Relay {
         if !lost.is_empty() {
             self.store.bury(&lost).await?;
             self.ripe.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A twin's envelope stands in the place of this one, and a receipt says that it was accepted before the
+    /// city was put back: its changes come back without it.
+    pub(super) async fn take_back_without_place(
+        &self,
+        envelope: &Envelope,
+    ) -> Result<(), DeskError> {
+        let hash = envelope.hash();
+        let proof = self.store.proofs(&[hash]).await?.remove(&hash);
+        let (Some(proof), Ok(body)) = (proof, envelope.peek()) else {
+            return Ok(());
+        };
+        for (entries, answer) in body.groups.into_iter().zip(proof) {
+            let Answer::Accepted { folio, .. } = answer else {
+                continue;
+            };
+            let mut docs: BTreeMap<DocId, Vec<Vec<u8>>> = BTreeMap::new();
+            for Entry { doc, change } in entries {
+                docs.entry(doc).or_default().push(change);
+            }
+            for (doc, changes) in docs {
+                self.take_back(doc, changes, folio).await?;
+            }
         }
         Ok(())
     }

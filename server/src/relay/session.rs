@@ -415,7 +415,14 @@ impl<'r, W: Socket> Driver<'r, W> {
                 None
             }
             (Some(envelope), Ok(groups)) => self.carried(&envelope, groups).await,
-            (Some(envelope), Err(IntakeError::Twin)) => self.carried(&envelope, Vec::new()).await,
+            (Some(envelope), Err(IntakeError::Twin)) => {
+                let back = self.relay.take_back_without_place(&envelope).await;
+                if let Err(error) = back {
+                    tracing::error!(%error, "what was given back could not be taken");
+                    return Some(End::Bye(ByeCode::Full));
+                }
+                self.carried(&envelope, Vec::new()).await
+            }
             (Some(_), Err(_)) => None,
             (None, Err(IntakeError::Gap(chain))) => {
                 self.session.realign((chain.have, chain.hash));

@@ -830,8 +830,8 @@ pub trait RelayStore: Send + Sync + 'static {
     async fn claim_folio(&self, doc: &DocId, folio: u64) -> Result<()>;
     /// Petitions without a folio, oldest first, at most `limit`, without bytes.
     async fn without_folio(&self, limit: usize) -> Result<Vec<DocState>>;
-    /// All chains of a device: incarnation and envelopes held.
-    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>>;
+    /// All chains of a device, by incarnation.
+    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, ChainHead)>>;
     /// Adds a user under a number that a returned grant names; nothing when there is one.
     async fn put_user(&self, user: &UserRow) -> Result<()>;
 }

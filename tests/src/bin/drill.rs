@@ -20,7 +20,7 @@ use manzana_engine::document::Document;
 use manzana_engine::ids::DocId;
 use manzana_engine::intent::NewPetition;
 use manzana_engine::record::CatalogRef;
-use manzana_tests::relay::{City, Ran, binary, run};
+use manzana_tests::relay::{City, Ran, binary, run, text};
 use manzana_tests::truth;
 use manzana_tests::wait::Seeded;
 use tokio::process::Command;
@@ -45,6 +45,9 @@ struct Cli {
     /// Seconds of work after it, all of which the machine loses.
     #[arg(long, default_value_t = 60)]
     after: u64,
+    /// The city has a journal on a second disk: the restore is exact, before any device comes.
+    #[arg(long)]
+    journal: bool,
 }
 
 /// What the people were told.
@@ -198,7 +201,11 @@ fn texts(database: &Path) -> BTreeSet<String> {
 
 async fn drill(cli: &Cli) {
     let first = (30_852 - cli.petitions).to_string();
-    let mut city = City::start_with(&[("CITY__FIRST_FOLIO", &first)]).await;
+    let second_disk = tempfile::tempdir().expect("a temporary folder");
+    let journal = second_disk.path().join("journal");
+    let mut settings = vec![("CITY__FIRST_FOLIO", first.as_str())];
+    settings.extend(cli.journal.then(|| ("JOURNAL_DIR", text(&journal))));
+    let mut city = City::start_with(&settings).await;
     load(&city, cli.petitions).await;
     let shared = Shared::default();
     let stop = Arc::new(AtomicBool::new(false));
@@ -244,6 +251,14 @@ async fn drill(cli: &Cli) {
         .arg(&file)
         .args(["--why", "simulacro", "--overwrite"]);
     command(restore, "put back, checked").await;
+    if cli.journal {
+        assert_eq!(truth::head(&city.database()), cut + lost);
+        let there = truth::folios(&city.database());
+        for (doc, folio) in &received {
+            assert_eq!(there.get(doc), Some(&Some(*folio)), "petition {doc}");
+        }
+        println!("every change is there, with its folio, before any device came");
+    }
     let began = Instant::now();
     city.restart().await;
     all_back(&city.database(), &received).await;

@@ -10,7 +10,7 @@ use manzana_engine::digest::SetHash;
 use manzana_engine::document::{Document, PetitionView};
 use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DocId, RecordId, UserId};
+use manzana_engine::ids::{DeviceId, DocId, RecordId, UserId};
 use manzana_engine::intent::{Intent, RecordDraft};
 use manzana_engine::policy::Rule as Denied;
 use manzana_engine::record::Record;
@@ -133,8 +133,8 @@ pub(super) fn texts_of_intent(bytes: &[u8]) -> Vec<String> {
 }
 
 /// A text without the words that say whose it was, where the city recorded it; `None` for those words alone.
-fn words_of(text: String, standing: &Standing, reviewer: Option<UserId>) -> Option<String> {
-    match Some(standing.user) == reviewer && text.starts_with("De persona") {
+fn words_of(text: String, standing: &Standing, reviewers: &BTreeSet<UserId>) -> Option<String> {
+    match reviewers.contains(&standing.user) && text.starts_with("De persona") {
         true => text.split_once(": ").map(|(_, own)| own.to_owned()),
         false => Some(text),
     }
@@ -143,12 +143,12 @@ fn words_of(text: String, standing: &Standing, reviewer: Option<UserId>) -> Opti
 impl World {
     fn standing(&self) -> BTreeMap<String, Vec<Standing>> {
         let mut found: BTreeMap<String, Vec<Standing>> = BTreeMap::new();
-        let reviewer = self.reviewer();
+        let reviewers = self.reviewers();
         self.store.look(|city| {
             for state in city.docs.values() {
                 if let Some(view) = view_of(&state.saved) {
                     for (text, standing) in texts(state.doc, &view) {
-                        let Some(text) = words_of(text, &standing, reviewer) else {
+                        let Some(text) = words_of(text, &standing, &reviewers) else {
                             continue;
                         };
                         found.entry(text).or_default().push(standing);
@@ -177,7 +177,12 @@ impl World {
                 match group {
                     Answer::Accepted { seq, .. } => {
                         let told = (device, answer.incarnation, answer.n, seq);
-                        self.acknowledged.insert(told);
+                        let at = usize::try_from(seq).unwrap_or_default();
+                        let change = self.store.look(|city| {
+                            let logged = city.log.get(at.wrapping_sub(1));
+                            logged.map(|logged| logged.row.hash)
+                        });
+                        self.acknowledged.entry(told).or_insert(change);
                     }
                     Answer::Refused {
                         rule: rule @ (Denied::ForeignActor | Denied::BadSequence),
@@ -259,11 +264,11 @@ impl World {
         if self.knobs.has_twins() {
             return;
         }
-        let reviewer = self.reviewer();
+        let reviewers = self.reviewers();
         if let Some(intent) = said.intent
             && let Some(place) = places
                 .iter()
-                .find(|place| place.id != intent && Some(place.user) != reviewer)
+                .find(|place| place.id != intent && !reviewers.contains(&place.user))
         {
             let what = format!("{said:?} stands under {}", place.id);
             self.blame(Checker::Identity, what);
@@ -276,12 +281,18 @@ impl World {
         let Some(i) = said.phone else { return false };
         let phone = &self.phones[i];
         let (relived, revoked) = (phone.lives > 0, phone.revoked);
+        // What the city lost and only a revoked phone has, comes back when that phone is let in again; what
+        // it had recorded itself and lost is held again.
+        let away = self.was_put_back() && revoked;
+        if self.was_put_back() && self.is_held_again(i) {
+            return true;
+        }
         phone.store.look(|kept| {
             let open = |state: &IntentState| {
                 waits_for_somebody(state) || revoked && matches!(state, IntentState::Pending { .. })
             };
             let own = said.intent.and_then(|id| kept.intent(&id).ok().flatten());
-            if own.as_ref().is_some_and(|row| open(&row.state)) {
+            if own.as_ref().is_some_and(|row| away || open(&row.state)) {
                 return true;
             }
             let Some(text) = &said.text else {
@@ -296,7 +307,7 @@ impl World {
     }
 
     fn check_once_and_cause(&mut self, standing: &BTreeMap<String, Vec<Standing>>) {
-        let reviewer = self.reviewer();
+        let (reviewers, put_back) = (self.reviewers(), self.was_put_back());
         for (text, places) in standing {
             let docs: BTreeSet<DocId> = places.iter().map(|place| place.doc).collect();
             let is_title = text.starts_with("petición");
@@ -306,12 +317,14 @@ impl World {
             let author = self.typed.get(text);
             let mut phones = self.phones.iter();
             let twins = phones.any(|phone| Some(&phone.user) == author && phone.lives > 0);
-            if twice && !twins {
+            // A decision of after the backup is asked again, and what came of it may come back.
+            let decided = put_back && places.iter().any(|place| reviewers.contains(&place.user));
+            if twice && !twins && !decided {
                 self.blame(Checker::Once, format!("«{text}» stands twice"));
             }
             for place in places {
                 let typed = self.typed.get(text);
-                let recorded = typed.is_some() && Some(place.user) == reviewer;
+                let recorded = typed.is_some() && reviewers.contains(&place.user);
                 if typed != Some(&place.user) && !recorded {
                     let what = format!("«{text}» of {} was never typed by them", place.user);
                     self.blame(Checker::Cause, what);
@@ -320,11 +333,38 @@ impl World {
         }
     }
 
+    /// Whether a device that was revoked has what the city lost: it does not bring it.
+    pub(super) fn is_away(&self, device: &DeviceId) -> bool {
+        let mut phones = (0..self.phones.len()).filter(|i| self.device(*i) == *device);
+        self.was_put_back() && phones.any(|i| self.phones[i].revoked)
+    }
+
+    /// Whether the city holds something of a phone.
+    pub(super) fn is_held_again(&self, i: usize) -> bool {
+        let device = self.device(i);
+        self.store
+            .look(|city| city.held.values().any(|held| held.device == device))
+    }
+
+    /// Whether the city is another than before: it was put back, and not to the last answer.
+    pub(super) fn was_put_back(&self) -> bool {
+        self.knobs.journal == 0 && self.store.look(|city| city.head.epoch > 1)
+    }
+
     fn check_acknowledged(&mut self) {
-        for (device, incarnation, n, seq) in self.acknowledged.clone() {
+        let put_back = self.was_put_back();
+        for ((device, incarnation, n, seq), change) in self.acknowledged.clone() {
+            if self.is_away(&device) {
+                continue;
+            }
             let stands = self.store.look(|city| {
-                if city.head.epoch > 1 {
-                    // Places are others in a city that was put back: the envelope counts.
+                if put_back {
+                    // Places are others in a city that was put back: the envelope counts, or the change,
+                    // where somebody else brought it.
+                    if change.is_some_and(|change| matches!(city.fates.get(&change), Some(Some(_))))
+                    {
+                        return true;
+                    }
                     let stored = city.envelopes.get(&(device, incarnation, n));
                     // Where nobody could prove what it stood upon, its author was told and does it again.
                     let told = |answer: &Answer| {
@@ -346,7 +386,7 @@ impl World {
     /// What must hold of a phone that has caught up.
     fn check_phone(&mut self, i: usize) {
         let device = self.device(i);
-        let store = self.phones[i].store.clone();
+        let (store, put_back) = (self.phones[i].store.clone(), self.was_put_back());
         let found = self.store.look(|city| {
             store.look(|kept| {
                 let mut found = Vec::new();
@@ -356,7 +396,6 @@ impl World {
                     return found;
                 };
                 let held = meta.scopes();
-                let put_back = city.head.epoch > 1;
                 let (unsent, _) = kept.unsent(&device).unwrap_or_default();
                 if unsent > 0 {
                     let what = format!("phone {i} waits for {unsent} answers");

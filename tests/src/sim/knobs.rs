@@ -60,6 +60,8 @@ pub struct Knobs {
     /// Weight: the city is put back as it was copied, and a recovery opens. Phones keep their stores then:
     /// what both have lost is lost.
     pub city_restore: u32,
+    /// 1: with the journal of a second disk, to the last answer.
+    pub journal: u32,
     /// Weight: a phone is cloned; both go on with one key.
     pub clone: u32,
     /// Per mille of stores put back or cloned that notice it, and begin another incarnation by themselves.
@@ -122,6 +124,7 @@ impl Knobs {
             restore: 0,
             city_backup: 0,
             city_restore: 0,
+            journal: 0,
             clone: 0,
             notice: 1_000,
             regrant: 0,
@@ -174,6 +177,9 @@ impl Knobs {
             knobs.city_restore = 1 + dice.below(2) as u32;
             knobs.city_backup = 2;
             (knobs.restore, knobs.clone) = (0, 0);
+        }
+        if seed >= MIXED_FROM {
+            knobs.journal = u32::from(dice.chance(250));
         }
         if (PUT_BACK_FROM..MIXED_FROM).contains(&seed) {
             (knobs.revoke, knobs.expire, knobs.renew, knobs.role) = (0, 0, 0, 0);

@@ -1,5 +1,6 @@
 //! What the administration does with devices and with what the relay holds, and what must hold of that.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use manzana_engine::answer::Answer;
@@ -174,9 +175,10 @@ impl World {
         }
     }
 
-    /// The user as whom the city records what it takes over, if it did.
-    pub(super) fn reviewer(&self) -> Option<UserId> {
-        self.store.look(|city| city.user_named(REVIEW))
+    /// Under which numbers the city recorded what it took over: another one after it was put back.
+    pub(super) fn reviewers(&self) -> BTreeSet<UserId> {
+        let now = self.store.look(|city| city.user_named(REVIEW));
+        self.reviewers_before.iter().copied().chain(now).collect()
     }
 
     /// What is held is listed, nothing else is, and whoever did it knows or will be told; what the city says
@@ -199,7 +201,7 @@ impl World {
         let standing = self.texts_in_city();
         for i in 0..self.phones.len() {
             let (device, store) = (self.device(i), self.phones[i].store.clone());
-            let excused = self.phones[i].lives > 0;
+            let excused = self.phones[i].lives > 0 || self.is_away(&device);
             for row in store.look(|kept| kept.intents()) {
                 let place = match row.state {
                     IntentState::Held {
@@ -212,7 +214,9 @@ impl World {
                 let kept = place.is_none_or(|place| {
                     self.store.look(|city| is_held_or_told(city, device, place))
                 });
+                let again = self.was_put_back() && self.is_held_again(i);
                 let recorded = !is_taken_over(&row.state)
+                    || again
                     || super::check::texts_of_intent(&row.intent)
                         .iter()
                         .all(|text| standing.contains(text));

@@ -710,10 +710,10 @@ impl RelayStore for MemoryStore {
         })
     }
 
-    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>> {
+    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, ChainHead)>> {
         self.read(|city| {
             let own = city.chains.iter().filter(|((by, _), _)| by == device);
-            own.map(|((_, incarnation), head)| (*incarnation, head.have))
+            own.map(|((_, incarnation), head)| (*incarnation, *head))
                 .collect()
         })
     }

@@ -24,7 +24,7 @@ use manzana_engine::wire::{ByeCode, Down, Up, decode_frame};
 use manzana_server::clock::{Clock as _, ManualClock};
 use manzana_server::desk::{ActRequest, Viewer};
 use manzana_server::relay::{
-    CATALOGS, CityFace, CityKeys, Claim, Refusal, Relay, RelayParts, invite_hash,
+    CATALOGS, CityFace, CityKeys, Claim, Refusal, Relay, RelayParts, invite_hash, renew,
 };
 use manzana_server::storage::{CityFormat, Invite, RelayStore as _, UserRow};
 use tokio::task::JoinSet;
@@ -120,12 +120,15 @@ pub(super) struct DeskAct {
     pub(super) text: String,
 }
 
-/// An answer "accepted" that a phone was given, signed: device, incarnation, n, place.
+/// An answer "accepted" that a phone was given, signed: device, incarnation, n, place. Kept with the change
+/// that stood there.
 pub(super) type Acknowledged = (DeviceId, u32, u64, Seq);
 
 /// Everything.
 pub(super) struct World {
     pub(super) knobs: Knobs,
+    /// As whom the city recorded what it took over, before it was put back.
+    pub(super) reviewers_before: BTreeSet<UserId>,
     /// Whether nothing excuses a phone that differs: no frame is lost, doubled or overtaken.
     pub(super) orderly: bool,
     pub(super) phones: Vec<Phone>,
@@ -149,7 +152,7 @@ pub(super) struct World {
     pub(super) said: Vec<Said>,
     /// Every text anybody ever typed, with its user: also what was never told as saved.
     pub(super) typed: BTreeMap<String, UserId>,
-    pub(super) acknowledged: BTreeSet<Acknowledged>,
+    pub(super) acknowledged: BTreeMap<Acknowledged, Option<Hash>>,
     pub(super) desk: Vec<(Viewer, &'static str)>,
     pub(super) desk_open: Vec<DeskAct>,
     /// What the operators' pages show: heads.
@@ -184,6 +187,7 @@ impl World {
             // A relay without room notes no place at which a phone stands, and of twins it notes one: it
             // may forget what the other has not read, which is repaired, as after a long absence.
             // Nor is a city that was put back what its phones hold.
+            reviewers_before: BTreeSet::new(),
             orderly: knobs.is_orderly()
                 && knobs.relay_full == 0
                 && knobs.city_restore == 0
@@ -205,7 +209,7 @@ impl World {
             gate_mended: Arc::default(),
             said: Vec::new(),
             typed: BTreeMap::new(),
-            acknowledged: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
             desk: Vec::new(),
             desk_open: Vec::new(),
             seen: BTreeMap::new(),
@@ -444,13 +448,19 @@ impl World {
     }
 
     /// The city is put back as it was copied. What operators did since is theirs to do again, unless a
-    /// phone can prove it; whom the administration had revoked it revokes again.
+    /// phone can prove it; whom the administration had revoked it revokes again, and whom it had let in
+    /// again it lets in again.
     pub(super) async fn restore_city(&mut self, down: u64) {
         let Some(backup) = self.city_backup.clone() else {
             return;
         };
-        self.tell(|| format!("the city is put back as it was at {}", backup.head.seq));
         self.kill_relay();
+        let backup = match self.knobs.journal {
+            0 => backup,
+            // To the last answer.
+            _ => self.store.look(City::clone),
+        };
+        self.tell(|| format!("the city is put back as it was at {}", backup.head.seq));
         self.down_until = self.round + down;
         let keys = CityKeys::of_seeds(self.keys);
         let (before, epoch) = (backup.head.epoch, self.store.look(|city| city.head.epoch));
@@ -463,12 +473,22 @@ impl World {
             why: "simulacro".to_owned(),
         };
         let record = SignedEpoch::sign(&body, keys.root());
+        self.reviewers_before = self.reviewers();
         self.store.put_back(backup);
         self.store.begin_epoch(&record, &body).await.expect("room");
-        let revoked = self.phones.iter().filter(|phone| phone.revoked);
-        for device in revoked.map(|phone| phone.device) {
-            let again = self.store.revoke_device(&device, self.clock.now_ms());
-            again.await.expect("it is known");
+        for phone in &self.phones {
+            let (device, now) = (phone.device, self.clock.now_ms());
+            let stands = self.store.look(|city| {
+                let record = city.devices.get(&device);
+                record.is_some_and(|record| record.revoked_at.is_some())
+            });
+            if phone.revoked {
+                let again = self.store.revoke_device(&device, now).await;
+                again.expect("it is known");
+            } else if stands {
+                let again = renew(&self.store, keys.root(), &device, now).await;
+                again.expect("room");
+            }
         }
         let there = self.texts_in_city();
         let desks = self.said.iter_mut().filter(|said| said.phone.is_none());

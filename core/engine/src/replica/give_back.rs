@@ -14,7 +14,7 @@ use super::sync::ProtocolError;
 use super::{Replica, ReplicaError, ReplicaResult, ReplicaStore, layers};
 use crate::digest::SignedDigest;
 use crate::grant::Scope;
-use crate::ids::DocId;
+use crate::ids::{DeviceId, DocId};
 use crate::limits::{FRAME_BYTES, RECEIPTS, VOUCHED_DOCS};
 use crate::wire::{ChainHeld, Recovery, Up, Vouched};
 
@@ -27,7 +27,7 @@ const GIVE_BACK_BYTES: usize = FRAME_BYTES - (16 << 10);
 /// What is on its way back in this session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GivingBack {
-    /// How far the relay has our chains.
+    /// How far the relay has our chains; 0 where a twin wrote what it has.
     chains: BTreeMap<u32, u64>,
     /// Receipts below this place of the store are still to be looked at; `None` when all have been.
     receipts: Option<u64>,
@@ -66,11 +66,13 @@ impl<S: ReplicaStore> Replica<S> {
         if record.is_none_or(|record| record.city != meta.city()) {
             return Ok(Err(ProtocolError::Unverified));
         }
-        let held = recovery.chains.iter();
-        let chains: BTreeMap<u32, u64> = held
-            .map(|ChainHeld { incarnation, have }| (*incarnation, *have))
-            .collect();
         let (device, current) = (meta.device(), meta.incarnation);
+        let (mut chains, mut forked) = (BTreeMap::new(), false);
+        for held in &recovery.chains {
+            let is_twins = self.is_twins(&device, held)?;
+            forked |= is_twins && held.incarnation == current;
+            chains.insert(held.incarnation, if is_twins { 0 } else { held.have });
+        }
         let own = self
             .store
             .own_chains(&device)
@@ -78,7 +80,9 @@ impl<S: ReplicaStore> Replica<S> {
         let have = |incarnation: &u32| chains.get(incarnation).copied().unwrap_or(0);
         let earlier = own
             .into_iter()
-            .filter(|(incarnation, last)| *incarnation != current && *last > have(incarnation))
+            // The current chain goes up by itself, unless it is about to be left.
+            .filter(|(incarnation, _)| *incarnation != current || forked)
+            .filter(|(incarnation, last)| *last > have(incarnation))
             .map(|(incarnation, last)| (incarnation, have(&incarnation) + 1, last))
             .collect();
         let mut vouching = Vec::new();
@@ -94,6 +98,14 @@ impl<S: ReplicaStore> Replica<S> {
             earlier,
         });
         Ok(Ok(()))
+    }
+
+    /// Whether a twin wrote the end of a chain as the relay has it. What is ours of that chain is offered whole:
+    /// receipts prove it, though its places are taken.
+    fn is_twins(&self, device: &DeviceId, held: &ChainHeld) -> ReplicaResult<bool, S> {
+        let own = self.store.envelope(device, held.incarnation, held.have);
+        let own = own.map_err(ReplicaError::Store)?;
+        Ok(own.is_none_or(|own| own.hash != held.hash))
     }
 
     /// All that is held of a scope, if it stands as the relay signed it.

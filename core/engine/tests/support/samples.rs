@@ -622,6 +622,7 @@ fn down() -> Vec<Case> {
             chains: vec![ChainHeld {
                 incarnation: 77,
                 have: 800,
+                hash: hash(9),
             }],
         });
     }

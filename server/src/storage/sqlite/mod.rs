@@ -597,7 +597,7 @@ impl RelayStore for SqliteStore {
             .await
     }
 
-    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, u64)>> {
+    async fn chains_of(&self, device: &DeviceId) -> Result<Vec<(u32, ChainHead)>> {
         let device = *device;
         self.readers
             .read(move |r| recovery::chains_of(&r.conn, &device))

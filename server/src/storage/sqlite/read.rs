@@ -113,14 +113,17 @@ pub(super) fn changed_since(conn: &Connection, after: Seq, limit: usize) -> Resu
 pub(super) fn chain(conn: &Connection, device: &DeviceId, incarnation: u32) -> Result<ChainHead> {
     let held = conn
         .prepare_cached("SELECT have, hash FROM chains WHERE device = ?1 AND incarnation = ?2")?
-        .query_row(params![device.as_bytes(), incarnation], |row| {
-            Ok(ChainHead {
-                have: uint(row, 0)?,
-                hash: id(row, 1, Hash::from_slice)?,
-            })
-        })
+        .query_row(params![device.as_bytes(), incarnation], chain_head)
         .optional()?;
     Ok(held.unwrap_or_default())
+}
+
+/// A chain's end, of a row that begins with it.
+pub(super) fn chain_head(row: &Row<'_>) -> rusqlite::Result<ChainHead> {
+    Ok(ChainHead {
+        have: uint(row, 0)?,
+        hash: id(row, 1, Hash::from_slice)?,
+    })
 }
 
 pub(super) fn envelope_answers(

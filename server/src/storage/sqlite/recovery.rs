@@ -7,7 +7,7 @@ use manzana_engine::epoch::{EpochBody, SignedEpoch};
 use manzana_engine::ids::{DeviceId, DocId, Hash, IdError};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{DocState, EpochRow, RecoveryCounts, Result, StorageError, UserRow};
+use super::super::{ChainHead, DocState, EpochRow, RecoveryCounts, Result, StorageError, UserRow};
 use super::convert::{cbor, count, id, int, optional_uint, to_cbor, uint};
 use super::read::{self, DOC_COLUMNS};
 
@@ -229,10 +229,13 @@ pub(super) fn without_folio(conn: &Connection, limit: usize) -> Result<Vec<DocSt
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn chains_of(conn: &Connection, device: &DeviceId) -> Result<Vec<(u32, u64)>> {
-    let mut statement =
-        conn.prepare_cached("SELECT incarnation, have FROM chains WHERE device = ?1 ORDER BY 1")?;
-    let rows = statement.query_map([device.as_bytes()], |row| Ok((row.get(0)?, uint(row, 1)?)))?;
+pub(super) fn chains_of(conn: &Connection, device: &DeviceId) -> Result<Vec<(u32, ChainHead)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT have, hash, incarnation FROM chains WHERE device = ?1 ORDER BY incarnation",
+    )?;
+    let rows = statement.query_map([device.as_bytes()], |row| {
+        Ok((row.get(2)?, read::chain_head(row)?))
+    })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
