@@ -10,10 +10,11 @@ use manzana_engine::digest::SetHash;
 use manzana_engine::document::{Document, PetitionView};
 use manzana_engine::envelope::Envelope;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::{DeviceId, DocId, RecordId, UserId};
+use manzana_engine::ids::{DeviceId, DocId, Hash, RecordId, UserId};
 use manzana_engine::intent::{Intent, RecordDraft};
 use manzana_engine::policy::Rule as Denied;
 use manzana_engine::record::Record;
+use manzana_engine::relay::intake::peek;
 use manzana_engine::replica::{DocRow, IntentState, MemoryReplica, Meta, ReplicaStore as _};
 
 use crate::checkers::{self, Author, CityDoc, CityState, KeptEnvelope, LogEntry, Verdict};
@@ -123,7 +124,7 @@ pub(super) fn texts_of_intent(bytes: &[u8]) -> Vec<String> {
             records
                 .filter_map(|record| match record {
                     Record::Comment(comment) => Some(comment.text),
-                    Record::Event(event) => event.note,
+                    Record::Event(event) => event.note.or(event.reason),
                     _ => None,
                 })
                 .collect()
@@ -284,7 +285,7 @@ impl World {
         // What the city lost and only a revoked phone has, comes back when that phone is let in again; what
         // it had recorded itself and lost is held again.
         let away = self.was_put_back() && revoked;
-        if self.was_put_back() && self.is_held_again(i) {
+        if self.was_put_back() && (self.is_held_again(i) || self.carries_for_away(i)) {
             return true;
         }
         phone.store.look(|kept| {
@@ -339,6 +340,40 @@ impl World {
         self.was_put_back() && phones.any(|i| self.phones[i].revoked)
     }
 
+    /// Whether a phone knows that what was accepted once does not stand any more, and did it again; or it was
+    /// a twin's work, whose store is gone.
+    fn was_done_again(
+        &self,
+        (device, incarnation, n): (DeviceId, u32, u64),
+        change: Option<Hash>,
+    ) -> bool {
+        let own = (0..self.phones.len()).filter(|i| self.device(*i) == device);
+        let row = own
+            .filter_map(|i| {
+                let store = &self.phones[i].store;
+                store.look(|kept| kept.envelope(&device, incarnation, n).ok().flatten())
+            })
+            .find(|row| change.is_none_or(|change| brings(&row.envelope, change)));
+        let again = row.is_none_or(|row| {
+            let answers = row.answers.unwrap_or_default();
+            let mut answers = answers.iter();
+            answers.any(|answer| !matches!(answer, Answer::Accepted { .. }))
+        });
+        self.was_put_back() && again
+    }
+
+    /// Whether a phone carries work of one that was revoked, whose chain the city has lost and it does not bring:
+    /// that work and what is built upon it waits there.
+    pub(super) fn carries_for_away(&self, i: usize) -> bool {
+        let device = self.device(i);
+        let carried = self.phones[i].store.look(|kept| {
+            let incarnation = meta_of(kept).map_or(0, |meta| meta.incarnation);
+            kept.carried(&device, incarnation, usize::MAX)
+        });
+        let mut carried = carried.unwrap_or_default().into_iter();
+        carried.any(|row| self.is_away(&row.envelope.context.device))
+    }
+
     /// Whether the city holds something of a phone.
     pub(super) fn is_held_again(&self, i: usize) -> bool {
         let device = self.device(i);
@@ -354,7 +389,7 @@ impl World {
     fn check_acknowledged(&mut self) {
         let put_back = self.was_put_back();
         for ((device, incarnation, n, seq), change) in self.acknowledged.clone() {
-            if self.is_away(&device) {
+            if self.is_away(&device) || self.was_done_again((device, incarnation, n), change) {
                 continue;
             }
             let stands = self.store.look(|city| {
@@ -387,6 +422,9 @@ impl World {
     fn check_phone(&mut self, i: usize) {
         let device = self.device(i);
         let (store, put_back) = (self.phones[i].store.clone(), self.was_put_back());
+        if self.carries_for_away(i) {
+            return;
+        }
         let found = self.store.look(|city| {
             store.look(|kept| {
                 let mut found = Vec::new();
@@ -438,6 +476,15 @@ impl World {
         });
         self.violations.extend(found);
     }
+}
+
+/// Whether this change is in an envelope.
+fn brings(envelope: &Envelope, change: Hash) -> bool {
+    let groups = envelope.peek().map(|body| body.groups).unwrap_or_default();
+    groups.iter().any(|entries| {
+        let changes = peek(entries).unwrap_or_default();
+        changes.iter().any(|peeked| peeked.hash == change)
+    })
 }
 
 fn meta_of(kept: &MemoryReplica) -> Option<Meta> {

@@ -7,6 +7,7 @@ use super::{Change, EnvelopeRow, IntentRow, IntentState, Replica, ReplicaError, 
 use super::{ReplicaStore, Write, is_clash};
 use crate::answer::{Answer, EnvelopeAnswer, SignedReceipt};
 use crate::codec;
+use crate::envelope::Entry;
 use crate::ids::{DeviceId, DocId, Hash, Seq};
 use crate::intent::Intent;
 use crate::limits::FORSAKEN;
@@ -90,10 +91,12 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let put_back = self.meta.was_put_back();
         let is_news =
             |(group, given): &(usize, &Answer)| match told.and_then(|told| told.get(*group)) {
-                // A city that was put back may have lost what its acceptance was built upon.
-                Some(Answer::Accepted { .. }) if put_back => {
-                    matches!(given, Answer::Orphaned { .. })
-                }
+                // A city that was put back may have lost what its acceptance was built upon, or have got a
+                // twin's change back first.
+                Some(Answer::Accepted { .. }) if put_back => match given {
+                    Answer::Refused { rule, .. } => is_clash(*rule),
+                    given => matches!(given, Answer::Orphaned { .. }),
+                },
                 Some(told) => !told.is_final() && given.is_final(),
                 None => true,
             };
@@ -181,6 +184,51 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(held.is_some_and(|held| held.has(change)))
     }
 
+    /// What was accepted once, and a twin has its place now: its documents come whole, and what does not
+    /// stand in them is done again.
+    fn question_displaced(&mut self, now: i64) -> ReplicaResult<(), S> {
+        if self.meta.recovering {
+            return Ok(());
+        }
+        let device = self.meta.device();
+        for (incarnation, n) in core::mem::take(&mut self.meta.displaced) {
+            let Some(row) = self.envelope((device, incarnation, n))? else {
+                continue;
+            };
+            for doc in &row.docs {
+                self.quarantine(*doc)?;
+            }
+            if !self.is_in_question(&row.docs)? {
+                continue;
+            }
+            let told = row.answers.clone().unwrap_or_default();
+            let lost = |answer| match answer {
+                Answer::Accepted { .. } => Answer::Orphaned { by: TWIN },
+                other => other,
+            };
+            let questioned: Vec<Answer> = told.iter().cloned().map(lost).collect();
+            self.note_answers(row.clone(), questioned.clone());
+            for (group, given) in questioned.iter().enumerate() {
+                if told.get(group) != Some(given) {
+                    self.follow_up(&row, group, given, now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the changes of a group are in the accepted layers of their documents.
+    fn stands(&self, row: &EnvelopeRow, group: usize) -> ReplicaResult<bool, S> {
+        let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+        for Entry { doc, change } in body.groups.get(group).into_iter().flatten() {
+            let hash = layers::hash_of(change).ok_or(ReplicaError::Damaged)?;
+            if !self.is_accepted(doc, &hash)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Does again what waited for its documents to come whole.
     pub(super) fn follow_up_late(&mut self, now: i64) -> ReplicaResult<(), S> {
         let device = self.meta.device();
@@ -188,14 +236,26 @@ impl<S: ReplicaStore> Staged<'_, S> {
             let Some(row) = self.envelope((device, incarnation, n))? else {
                 continue;
             };
-            let answers = row.answers.clone().unwrap_or_default();
-            for (group, given) in answers.iter().enumerate() {
-                if let Answer::Orphaned { .. } = given {
-                    self.follow_up(&row, group, given, now)?;
+            let mut answers = row.answers.clone().unwrap_or_default();
+            for (group, given) in answers.iter_mut().enumerate() {
+                let Answer::Orphaned { .. } = given else {
+                    continue;
+                };
+                if !self.is_in_question(&row.docs)? && self.stands(&row, group)? {
+                    // Somebody brought it.
+                    *given = Answer::Accepted {
+                        seq: self.meta.position.seq,
+                        folio: None,
+                    };
                 }
+                self.follow_up(&row, group, given, now)?;
+            }
+            if row.answers.as_ref() != Some(&answers) {
+                self.note_answers(row, answers);
             }
         }
-        Ok(())
+        // Not before: what is noted here is late from the next frame on.
+        self.question_displaced(now)
     }
 
     /// An answer was missed, or a twin acknowledged it: it may have been the last word on what is held here.

@@ -101,12 +101,16 @@ impl<S: ReplicaStore> Replica<S> {
         };
         let row = self.store.envelope(&device, incarnation, n);
         let row = row.map_err(ReplicaError::Store)?;
-        // What was answered long ago and only went back to a city that had lost it says nothing new.
-        let Some(row) = row.filter(|row| row.hash == hash && row.answers.is_none()) else {
+        let Some(row) = row.filter(|row| row.hash == hash) else {
             return Ok(Ok(()));
         };
         let mut staged = self.stage()?;
-        if device != staged.meta.device() {
+        if row.answers.is_some() {
+            // It only went back to a city that had lost it.
+            if groups.is_empty() && device == staged.meta.device() {
+                staged.meta.note_displaced(incarnation, n);
+            }
+        } else if device != staged.meta.device() {
             staged.carried_answered(row, groups)?;
         } else if groups.is_empty() && incarnation != staged.meta.incarnation {
             staged.taken_by_a_twin(&row, now)?;

@@ -120,6 +120,10 @@ pub struct Meta {
     /// whole.
     #[cbor(n(42), default)]
     pub(super) late: Vec<(u32, u64)>,
+    /// Own envelopes, by incarnation and place, that were accepted and whose places in the chain a twin has in
+    /// the city that was put back: whether their changes stand there is looked at once it has recovered.
+    #[cbor(n(43), default)]
+    pub(super) displaced: Vec<(u32, u64)>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
@@ -200,6 +204,7 @@ impl Meta {
             gone: Vec::new(),
             doubtful: Vec::new(),
             late: Vec::new(),
+            displaced: Vec::new(),
         })
     }
 
@@ -268,6 +273,13 @@ impl Meta {
     pub(super) fn be_late(&mut self, incarnation: u32, n: u64) {
         if !self.late.contains(&(incarnation, n)) {
             self.late.push((incarnation, n));
+        }
+    }
+
+    /// Notes an own envelope in whose place the city has a twin's.
+    pub(super) fn note_displaced(&mut self, incarnation: u32, n: u64) {
+        if !self.displaced.contains(&(incarnation, n)) {
+            self.displaced.push((incarnation, n));
         }
     }
 

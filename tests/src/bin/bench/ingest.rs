@@ -25,6 +25,7 @@ use manzana_server::relay::{
 };
 use manzana_server::serve::{self, Listeners, Parts};
 use manzana_tests::device::Door;
+use manzana_tests::relay::{City, text};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -55,6 +56,19 @@ pub(crate) async fn ingest(report: &mut Report, each: usize, seed: u64) {
         let what = format!("ingest, gated and durable: {what}");
         report.add(Row::new(what, "1/s", rate, goal).note(cpu(spent, count)));
     }
+    let disk = tempfile::tempdir().expect("a temporary folder");
+    let journal = disk.path().join("journal");
+    let city = City::start_with(&[("JOURNAL_DIR", text(&journal))]).await;
+    let mut town = Town::found_in(city, seed).await;
+    let before = bytes_in(&journal);
+    let (captures, comments) = push(&mut town, None, each).await;
+    let written = (bytes_in(&journal) - before) as f64 / (2.0 * count);
+    for (what, (took, _)) in [("captures", captures), ("comments", comments)] {
+        let rate = count / took.as_secs_f64();
+        let what = format!("ingest, with a journal on the same disk: {what}");
+        let note = format!("{written:.0} bytes of journal each");
+        report.add(Row::new(what, "1/s", rate, Goal::Open).note(note));
+    }
     let mut town = Town::found(seed).await;
     town.city.kill().await;
     let inside = Inside::start(&town).await;
@@ -64,6 +78,12 @@ pub(crate) async fn ingest(report: &mut Report, each: usize, seed: u64) {
         let what = format!("ingest, judged in the relay's own process: {what}");
         report.add(Row::new(what, "1/s", rate, Goal::Open));
     }
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).expect("the journal");
+    let sizes = files.map(|file| file.and_then(|file| file.metadata()).expect("a file").len());
+    sizes.sum()
 }
 
 type Spent = (Duration, (Duration, Duration));

@@ -64,7 +64,11 @@ pub(crate) struct Town {
 impl Town {
     /// An empty city with its people.
     pub(crate) async fn found(seed: u64) -> Self {
-        let city = City::start().await;
+        Self::found_in(City::start().await, seed).await
+    }
+
+    /// The same in a city that has been started.
+    pub(crate) async fn found_in(city: City, seed: u64) -> Self {
         let root = CityRoot::open(&city.data_dir().join("keys")).expect("the root");
         let keys = CityKeys::open(&city.data_dir().join("keys"), &root).expect("the keys");
         let store = open(&city.database());
