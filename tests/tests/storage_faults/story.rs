@@ -55,7 +55,7 @@ pub(crate) fn tries(default: u64) -> u64 {
 /// What the tables of a database hold.
 pub(crate) type Rows = BTreeMap<String, BTreeSet<String>>;
 
-/// Reads every table of ours, and lets SQLite look whether the file is whole.
+/// Reads every table of ours but the journal's mark, which is random, and lets SQLite look whether the file is whole.
 ///
 /// # Panics
 /// When it is not.
@@ -69,7 +69,7 @@ pub(crate) fn rows(database: &Path) -> Rows {
     let mut tables = conn
         .prepare(
             "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'
-             AND name NOT LIKE 'sqlite%' AND name <> 'own'",
+             AND name NOT LIKE 'sqlite%' AND name NOT IN ('own', 'journal')",
         )
         .expect("prepared");
     let names: Vec<String> = tables
