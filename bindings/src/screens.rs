@@ -44,6 +44,19 @@ pub struct DeviceStatus {
     pub bytes_down: u64,
     /// City time of the last receipt that verified.
     pub last_receipt: Option<i64>,
+    /// The last backup that the city put back, as its signed record says.
+    pub recovery: Option<CityRecovery>,
+}
+
+/// The city lost its machine, and a backup was put back.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct CityRecovery {
+    /// When.
+    pub since: i64,
+    /// Why, in the administrator's words.
+    pub why: String,
+    /// Devices still bring back what it lost, and no folio is issued.
+    pub open: bool,
 }
 
 /// What a sync of limited time came to.
@@ -416,6 +429,11 @@ impl From<client::Status> for DeviceStatus {
             bytes_up: status.bytes_up,
             bytes_down: status.bytes_down,
             last_receipt: status.last_receipt,
+            recovery: status.recovery.map(|recovery| CityRecovery {
+                since: recovery.since,
+                why: recovery.why,
+                open: recovery.open,
+            }),
         }
     }
 }

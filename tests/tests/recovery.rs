@@ -114,6 +114,11 @@ async fn what_came_after_the_backup_comes_back_with_its_folios() {
     captain.sync().await;
     let during = folios(&captain).await;
     assert_eq!(during["\"EN LA RECUPERACION\""], Value::Null, "{during:?}");
+    let told = captain.status().await["recovery"].clone();
+    assert_eq!(
+        (&told["why"], &told["open"]),
+        (&"simulacro".into(), &true.into())
+    );
     let status = recovery(&city, "status").await;
     assert!(status.out.contains("open"), "{status:?}");
     assert!(
@@ -142,6 +147,7 @@ async fn what_came_after_the_backup_comes_back_with_its_folios() {
     for (title, folio) in &before {
         assert_eq!(after[title], *folio, "{title}");
     }
+    assert_eq!(captain.status().await["recovery"]["open"], false);
     crew.sync().await;
     let rows = crew.list().await;
     assert_eq!(rows.len(), 5);

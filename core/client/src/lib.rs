@@ -52,7 +52,7 @@ pub use error::{Category, ClientError, StorageProblem};
 pub use invitation::{Invitation, InvitationError, RelayUrl};
 pub use sync::SyncReport;
 pub use tls::city_anchor;
-pub use views::{Custody, Held, Me, Petition, PetitionDetail, Status, ToCorrect};
+pub use views::{CityRecovery, Custody, Held, Me, Petition, PetitionDetail, Status, ToCorrect};
 
 /// A clock's reading, milliseconds UTC. It is shown to people and never decides.
 fn now_ms() -> i64 {

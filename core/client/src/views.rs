@@ -143,6 +143,19 @@ pub struct Status {
     pub bytes_down: u64,
     /// City time of the last receipt that verified, milliseconds UTC.
     pub last_receipt: Option<i64>,
+    /// The last backup that the city put back, as its signed record says.
+    pub recovery: Option<CityRecovery>,
+}
+
+/// The city lost its machine, and a backup was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CityRecovery {
+    /// When, milliseconds UTC.
+    pub since: i64,
+    /// Why, in the administrator's words.
+    pub why: String,
+    /// Devices still bring back what it lost, and no folio is issued.
+    pub open: bool,
 }
 
 type Local = Replica<SqliteReplica>;
@@ -346,6 +359,7 @@ pub(crate) fn status(state: &State) -> Result<Status, ClientError> {
         bytes_up: 0,
         bytes_down: 0,
         last_receipt: None,
+        recovery: None,
     };
     let Ok(replica) = state.read() else {
         return Ok(status);
@@ -355,6 +369,12 @@ pub(crate) fn status(state: &State) -> Result<Status, ClientError> {
     (status.unsent, status.oldest_unsent) = store.unsent(&replica.meta()?.device())?;
     status.to_correct = store.to_correct()?.len();
     status.held = store.held()?.len();
+    let recovery = replica.meta()?.recovery();
+    status.recovery = recovery.map(|(record, open)| CityRecovery {
+        since: record.at,
+        why: record.why.clone(),
+        open,
+    });
     // Only receipts that verified are kept.
     status.last_receipt = store
         .receipts(1)?

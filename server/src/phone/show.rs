@@ -420,6 +420,11 @@ pub(super) fn status(status: &Status) -> Value {
         "bytes_up": status.bytes_up,
         "bytes_down": status.bytes_down,
         "last_receipt": status.last_receipt,
+        "recovery": status.recovery.as_ref().map(|recovery| json!({
+            "since": recovery.since,
+            "why": recovery.why.as_str(),
+            "open": recovery.open,
+        })),
         "text": status_line(status, now_ms()),
     })
 }
@@ -450,5 +455,10 @@ pub(super) fn status_page(status: &Status, now: i64) -> String {
         status_line(status, now),
     ];
     lines.extend(status.last_receipt.map(strings::last_receipt));
+    let recovery = status.recovery.as_ref();
+    lines.extend(recovery.map(|recovery| {
+        let why = clean(&recovery.why);
+        strings::recovery(&clean(&me.center), recovery.since, &why, recovery.open)
+    }));
     lines.join("\n")
 }

@@ -400,6 +400,17 @@ pub(super) fn last_receipt(ms: i64) -> String {
     format!("Último acuse: {}", moment(ms))
 }
 
+pub(super) fn recovery(center: &str, since: i64, why: &str, open: bool) -> String {
+    let since = moment(since);
+    match open {
+        true => format!(
+            "{center} recupera sus datos desde {since} ({why}): lo guardado aquí no se pierde, los folios \
+             nuevos salen al terminar"
+        ),
+        false => format!("{center} recuperó sus datos de un respaldo el {since} ({why})"),
+    }
+}
+
 pub(super) fn gone(doc: &str) -> String {
     format!("{doc} ya no está en este teléfono")
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use manzana_tests::sim::check::Checker;
+use manzana_tests::sim::knobs::Knobs;
 use manzana_tests::sim::{Aloud, Outcome, Play, play, shrink};
 
 /// Every so many seeds one is played twice: the traces must match.
@@ -44,6 +45,9 @@ struct Args {
     /// With --seed: tell every frame too.
     #[arg(long, requires = "seed")]
     frames: bool,
+    /// Cities of thousands of petitions: some seconds each.
+    #[arg(long)]
+    large: bool,
     /// Failures after which the rest is not played.
     #[arg(long, default_value_t = 3)]
     failures: u64,
@@ -63,8 +67,15 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn play_of(seed: u64, large: bool) -> Play {
+    match large {
+        true => Play::of_knobs(seed, Knobs::large(seed)),
+        false => Play::of_seed(seed),
+    }
+}
+
 fn replay(seed: u64, args: &Args) -> anyhow::Result<u64> {
-    let mut wanted = Play::of_seed(seed);
+    let mut wanted = play_of(seed, args.large);
     if args.calm_wires {
         let knobs = &mut wanted.knobs;
         (knobs.loss, knobs.duplication, knobs.reorder) = (0, 0, 0);
@@ -114,6 +125,7 @@ struct Board {
     until: Option<Instant>,
     stop: AtomicBool,
     most: u64,
+    large: bool,
     frames: AtomicU64,
     rows: AtomicU64,
     played: AtomicU64,
@@ -129,6 +141,7 @@ fn many(args: &Args) -> u64 {
         until: args.seconds.map(|s| begun + Duration::from_secs(s)),
         stop: AtomicBool::new(false),
         most: args.failures,
+        large: args.large,
         frames: AtomicU64::new(0),
         rows: AtomicU64::new(0),
         played: AtomicU64::new(0),
@@ -143,7 +156,7 @@ fn many(args: &Args) -> u64 {
     });
     let failures = std::mem::take(&mut *lock(&board.failures));
     for (seed, outcome) in &failures {
-        report(*seed, outcome);
+        report(*seed, args.large, outcome);
     }
     let seconds = begun.elapsed().as_secs_f64();
     let played = board.played.load(Ordering::Relaxed);
@@ -181,7 +194,7 @@ impl Board {
     }
 
     fn one(&self, seed: u64) {
-        let wanted = Play::of_seed(seed);
+        let wanted = play_of(seed, self.large);
         let mut outcome = play(&wanted, Aloud::No);
         if seed.is_multiple_of(TWICE) {
             self.twice.fetch_add(1, Ordering::Relaxed);
@@ -208,16 +221,17 @@ impl Board {
 }
 
 /// Says what failed, the line that replays it, and its short story.
-fn report(seed: u64, outcome: &Outcome) {
+fn report(seed: u64, large: bool, outcome: &Outcome) {
     println!("seed {seed} failed:");
     for violation in outcome.violations.iter().take(8) {
         println!("  {:?}: {}", violation.checker, violation.what);
     }
-    println!("  again: sim --seed {seed}");
+    let size = if large { " --large" } else { "" };
+    println!("  again: sim --seed {seed}{size}");
     let Some(first) = outcome.violations.first() else {
         return;
     };
-    let short = shrink::shrink(&Play::of_seed(seed), first.checker);
+    let short = shrink::shrink(&play_of(seed, large), first.checker);
     let keep: Vec<String> = short
         .scenes
         .iter()
@@ -226,7 +240,7 @@ fn report(seed: u64, outcome: &Outcome) {
     let knobs = &short.knobs;
     let calm = knobs.is_orderly() && knobs.delay_rounds == 0;
     println!(
-        "  short: sim --seed {seed}{} --keep {}",
+        "  short: sim --seed {seed}{size}{} --keep {}",
         if calm { " --calm-wires" } else { "" },
         keep.join(",")
     );

@@ -88,6 +88,8 @@ pub struct Knobs {
     pub partition: u32,
     /// Weight: a phone stays connected and reads nothing for a while.
     pub stall: u32,
+    /// Weight: a phone is away for one to four months, and the relay forgets what nobody waits for.
+    pub absence: u32,
 }
 
 /// From this seed on the city's own disk is lost and put back, once or several times.
@@ -138,6 +140,7 @@ impl Knobs {
             clock: 0,
             partition: 0,
             stall: 0,
+            absence: 0,
         }
     }
 
@@ -146,7 +149,12 @@ impl Knobs {
         let mut dice = Dice::new(seed, 0x6b6e_6f62);
         let mut knobs = Self::calm();
         knobs.steps = 40 + dice.below(140) as u32;
-        for (_, knob) in knobs.miseries() {
+        let absence = "absence";
+        for (_, knob) in knobs
+            .miseries()
+            .into_iter()
+            .filter(|(name, _)| *name != absence)
+        {
             let most = if dice.chance(200) { 12 } else { 5 };
             *knob = if dice.chance(500) {
                 0
@@ -172,6 +180,9 @@ impl Knobs {
         if dice.chance(600) {
             knobs.segment_docs = 1 + dice.below(5) as usize;
         }
+        if seed < PUT_BACK_FROM && dice.chance(300) {
+            knobs.absence = 1 + dice.below(2) as u32;
+        }
         (knobs.city_backup, knobs.city_restore) = (0, 0);
         if seed >= PUT_BACK_FROM {
             knobs.city_restore = 1 + dice.below(2) as u32;
@@ -191,8 +202,24 @@ impl Knobs {
         knobs
     }
 
+    /// The knobs of a seed in a city of thousands of petitions.
+    pub fn large(seed: u64) -> Self {
+        let mut knobs = Self::swarm(seed);
+        knobs.steps *= 100;
+        for weight in [
+            &mut knobs.capture,
+            &mut knobs.comment,
+            &mut knobs.act,
+            &mut knobs.connect,
+            &mut knobs.desk,
+        ] {
+            *weight *= 8;
+        }
+        knobs
+    }
+
     /// The weights of what goes wrong, by name: what shrinking turns off.
-    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 22] {
+    pub fn miseries(&mut self) -> [(&'static str, &mut u32); 23] {
         [
             ("hand_over", &mut self.hand_over),
             ("poison", &mut self.poison),
@@ -216,6 +243,7 @@ impl Knobs {
             ("clock", &mut self.clock),
             ("partition", &mut self.partition),
             ("stall", &mut self.stall),
+            ("absence", &mut self.absence),
         ]
     }
 

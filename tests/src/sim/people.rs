@@ -1,6 +1,7 @@
 //! What people do, and what is done to them: one function for each step of a story.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use manzana_engine::codec;
 use manzana_engine::fold::{EventKind, Outcome};
@@ -19,6 +20,11 @@ use super::world::{DeskAct, Said, World};
 
 /// Rounds after every step: people and networks do not wait for each other.
 const ROUNDS_AFTER: u64 = 2;
+/// As the relay has it when nobody set it.
+const RETENTION_DAYS: i64 = 90;
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Longer than between two sweeps of the relay.
+const SWEEP: Duration = Duration::from_secs(3_601);
 
 impl World {
     /// Plays one scene.
@@ -54,6 +60,7 @@ impl World {
             Step::HandOver { who, to } => self.hand_over(who, to),
             Step::Regrant { who, form } => self.regrant(who, form).await,
             Step::Revoke { who } => self.revoke(who).await,
+            Step::Absence { who, days, rounds } => self.be_absent(who, days, rounds).await,
             Step::CityRestore { down } => self.restore_city(down).await,
             Step::Expire { who } => self.expire(who).await,
             Step::Renew { who } => self.renew(who).await,
@@ -123,6 +130,19 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// The relay forgets meanwhile what nobody waits for any more.
+    async fn be_absent(&mut self, who: u64, days: i64, rounds: u64) {
+        let i = self.phone(who);
+        self.tell(|| format!("phone {i} is away for {days} days"));
+        self.phones[i].cut_off = self.round + rounds;
+        self.hang_up(i);
+        self.clock.advance(days * DAY_MS);
+        self.days_away += days;
+        // Places are forgotten after so long: who comes then is repaired.
+        self.orderly &= self.days_away < RETENTION_DAYS;
+        tokio::time::sleep(SWEEP).await;
     }
 
     pub(super) fn phone(&self, who: u64) -> usize {

@@ -217,6 +217,15 @@ pub enum Step {
         /// Rounds.
         rounds: u64,
     },
+    /// See [`Knobs::absence`].
+    Absence {
+        /// Phone.
+        who: u64,
+        /// Days that pass.
+        days: i64,
+        /// Rounds until it finds a network again.
+        rounds: u64,
+    },
 }
 
 /// A step with the throws that its frames are given.
@@ -255,7 +264,7 @@ fn side(dice: &mut Dice) -> Side {
 }
 
 /// What can happen, each with its weight.
-fn choices(knobs: &Knobs) -> [(u32, Maker); 31] {
+fn choices(knobs: &Knobs) -> [(u32, Maker); 32] {
     [
         (knobs.capture, |_, d| Step::Capture {
             who: d.next(),
@@ -359,6 +368,11 @@ fn choices(knobs: &Knobs) -> [(u32, Maker); 31] {
             who: d.next(),
             rounds: 1 + d.below(120),
         }),
+        (knobs.absence, |_, d| Step::Absence {
+            who: d.next(),
+            days: 30 + d.below(90) as i64,
+            rounds: 1 + d.below(60),
+        }),
     ]
 }
 
@@ -401,6 +415,7 @@ impl Step {
             Self::Clock { .. } => "clock",
             Self::Partition { .. } => "partition",
             Self::Stall { .. } => "stall",
+            Self::Absence { .. } => "absence",
             _ => return false,
         };
         name == misery

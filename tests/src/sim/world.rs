@@ -127,6 +127,8 @@ pub(super) type Acknowledged = (DeviceId, u32, u64, Seq);
 /// Everything.
 pub(super) struct World {
     pub(super) knobs: Knobs,
+    /// Days that passed while somebody was away.
+    pub(super) days_away: i64,
     /// As whom the city recorded what it took over, before it was put back.
     pub(super) reviewers_before: BTreeSet<UserId>,
     /// Whether nothing excuses a phone that differs: no frame is lost, doubled or overtaken.
@@ -187,6 +189,7 @@ impl World {
             // A relay without room notes no place at which a phone stands, and of twins it notes one: it
             // may forget what the other has not read, which is repaired, as after a long absence.
             // Nor is a city that was put back what its phones hold.
+            days_away: 0,
             reviewers_before: BTreeSet::new(),
             orderly: knobs.is_orderly()
                 && knobs.relay_full == 0
@@ -725,7 +728,7 @@ impl World {
             }
             let now = (
                 self.state_of_phones(),
-                self.store.look(|city| city.head.seq),
+                self.store.look(|city| (city.head.seq, city.held.len())),
             );
             if before.as_ref() == Some(&now) && self.desk_open.is_empty() {
                 if !self.store.look(|city| city.head.recovering) {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::sync::ProtocolError;
 use super::{Replica, ReplicaError, ReplicaResult, ReplicaStore, layers};
 use crate::digest::SignedDigest;
+use crate::epoch::EpochBody;
 use crate::grant::Scope;
 use crate::ids::{DeviceId, DocId};
 use crate::limits::{FRAME_BYTES, RECEIPTS, VOUCHED_DOCS};
@@ -25,8 +26,10 @@ const OFFER_BATCH: usize = 64;
 const GIVE_BACK_BYTES: usize = FRAME_BYTES - (16 << 10);
 
 /// What is on its way back in this session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct GivingBack {
+    /// What the city says of it.
+    pub(super) record: EpochBody,
     /// How far the relay has our chains; 0 where a twin wrote what it has.
     chains: BTreeMap<u32, u64>,
     /// Receipts below this place of the store are still to be looked at; `None` when all have been.
@@ -63,9 +66,9 @@ impl<S: ReplicaStore> Replica<S> {
             return Ok(Ok(()));
         };
         let record = recovery.record.open(&meta.root);
-        if record.is_none_or(|record| record.city != meta.city()) {
+        let Some(record) = record.filter(|record| record.city == meta.city()) else {
             return Ok(Err(ProtocolError::Unverified));
-        }
+        };
         let (device, current) = (meta.device(), meta.incarnation);
         let (mut chains, mut forked) = (BTreeMap::new(), false);
         for held in &recovery.chains {
@@ -91,6 +94,7 @@ impl<S: ReplicaStore> Replica<S> {
         }
         vouching.reverse();
         self.session.giving_back = Some(GivingBack {
+            record,
             chains,
             receipts: Some(u64::MAX),
             vouching,

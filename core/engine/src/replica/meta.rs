@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::repair::Fruitless;
 use crate::digest::SignedDigest;
-use crate::epoch;
+use crate::epoch::{self, EpochBody};
 use crate::grant::{GrantBody, Scope, SignedGrant};
 use crate::ids::{Actor, CatalogId, CityId, DeviceId, DocId, Hash, RecordId, Seq};
 use crate::keys::{self, Purpose, SecretKey};
@@ -124,6 +124,9 @@ pub struct Meta {
     /// the city that was put back: whether their changes stand there is looked at once it has recovered.
     #[cbor(n(43), default)]
     pub(super) displaced: Vec<(u32, u64)>,
+    /// What the city last said of a backup that it put back.
+    #[n(44)]
+    pub(super) put_back: Option<EpochBody>,
 }
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
@@ -205,6 +208,7 @@ impl Meta {
             doubtful: Vec::new(),
             late: Vec::new(),
             displaced: Vec::new(),
+            put_back: None,
         })
     }
 
@@ -255,6 +259,12 @@ impl Meta {
     /// changes with the same actor and number block a document for ever.
     pub(super) fn next_actor(&mut self) {
         self.actor = self.actor.wrapping_add(1);
+    }
+
+    /// The last backup that the city put back as this device was told, and whether the city still takes back
+    /// what it lost.
+    pub fn recovery(&self) -> Option<(&EpochBody, bool)> {
+        self.put_back.as_ref().map(|body| (body, self.recovering))
     }
 
     /// Whether the log that this device reads began with a backup that was put back.

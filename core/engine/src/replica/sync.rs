@@ -203,6 +203,9 @@ impl<S: ReplicaStore> Replica<S> {
         }
         staged.meta.nonce = nonce;
         staged.meta.recovering = self.session.giving_back.is_some();
+        if let Some(back) = &self.session.giving_back {
+            staged.meta.put_back = Some(back.record.clone());
+        }
         staged.meta.city_time = staged.meta.city_time.max(time);
         let position = &mut staged.meta.position;
         if position.epoch != epoch || position.seq > head {

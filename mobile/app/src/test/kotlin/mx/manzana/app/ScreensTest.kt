@@ -211,6 +211,17 @@ class ScreensTest {
     }
 
     @Test
+    fun aCityThatRecoversItsDataSaysSoUntilItEnds() {
+        val phone = Samples.phone(Samples.captain, listOf(Samples.toDo))
+        open(phone)
+        screen.onAllNodesWithTag("recovering").assertCountEquals(0)
+        phone.arrive(recoveringSince = Samples.now - 86_400_000)
+        screen.onNodeWithTag("recovering").assertExists()
+        phone.arrive(recoveringSince = null)
+        screen.onAllNodesWithTag("recovering").assertCountEquals(0)
+    }
+
+    @Test
     fun theSwitchTurnsEverythingEnglishAndIsKept() {
         open(Samples.phone(Samples.captain, listOf(Samples.unsent), Connection.OFFLINE))
         screen.onNodeWithTag("language").performClick()

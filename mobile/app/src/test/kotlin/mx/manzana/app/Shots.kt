@@ -61,6 +61,7 @@ private fun screens(): Map<String, @Composable (Look) -> Unit> = mapOf(
     "home-empty" to { home(it, Samples.captain, emptyList()) },
     "home-offline-saved" to { home(it, Samples.captain, Samples.all, Connection.OFFLINE, unsent = 3, justSaved = true, hasDraft = true) },
     "home-crew-to-correct" to { home(it, Samples.crew, listOf(Samples.conflicting, Samples.toDo), toCorrect = 2) },
+    "home-recovering" to { home(it, Samples.captain, Samples.all, unsent = 1, recoveringSince = Samples.now - 3_600_000) },
     "new-empty" to { CaptureScreen(CaptureState(CaptureForm("", ""), Samples.catalogs)) { } },
     "new-filled" to { CaptureScreen(CaptureState(FORM, Samples.catalogs)) { } },
     "new-missing" to {
@@ -90,8 +91,10 @@ private fun home(
     toCorrect: Int = 0,
     justSaved: Boolean = false,
     hasDraft: Boolean = false,
+    recoveringSince: Long? = null,
 ) {
     val status = PhoneStatus(me, connection, unsent, Samples.unsent.petition.capturedAt.takeIf { unsent > 0 }, toCorrect)
+        .copy(recoveringSince = recoveringSince)
     val rows = reports.map { it.petition }
     HomeScreen(HomeState(me, status, Samples.now, rows, Filter.ALL, hasDraft, justSaved, dark = look.dark)) { }
 }

@@ -56,6 +56,8 @@ data class PhoneStatus(
     val oldestUnsent: Long? = null,
     val toCorrect: Int = 0,
     val bytes: Long = 0,
+    /** Since when the city takes back what its machine lost; no folio is issued meanwhile. */
+    val recoveringSince: Long? = null,
 )
 
 /** An entry of a catalog; a service's parent is its agency. */

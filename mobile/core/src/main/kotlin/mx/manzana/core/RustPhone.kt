@@ -39,6 +39,7 @@ class RustPhone private constructor(private val device: Device) : Phone {
             oldestUnsent = status.oldestUnsent,
             toCorrect = status.toCorrect.toInt(),
             bytes = (status.bytesUp + status.bytesDown).toLong(),
+            recoveringSince = status.recovery?.takeIf { it.open }?.since,
         )
     }
 

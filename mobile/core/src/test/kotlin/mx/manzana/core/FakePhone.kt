@@ -11,6 +11,7 @@ class FakePhone(var me: Me?, reports: List<PetitionDetail> = emptyList(), privat
     private val reports = reports.toMutableList()
     private var waiting = emptyList<ToCorrect>()
     private var offered = Catalogs()
+    private var recoveringSince: Long? = null
 
     /** The next call that writes fails with this. */
     var failing: Problem? = null
@@ -25,12 +26,14 @@ class FakePhone(var me: Me?, reports: List<PetitionDetail> = emptyList(), privat
         waiting: List<ToCorrect> = this.waiting,
         connection: Connection = this.connection,
         catalogs: Catalogs = offered,
+        recoveringSince: Long? = this.recoveringSince,
     ) {
         this.reports.clear()
         this.reports += reports
         this.waiting = waiting
         this.connection = connection
         offered = catalogs
+        this.recoveringSince = recoveringSince
         changed()
     }
 
@@ -43,7 +46,7 @@ class FakePhone(var me: Me?, reports: List<PetitionDetail> = emptyList(), privat
         val unsent = reports.filter { it.petition.unsent > 0 }
         return PhoneStatus(
             me, connection, unsent.sumOf { it.petition.unsent }.toLong(),
-            unsent.minOfOrNull { it.petition.capturedAt }, waiting.size,
+            unsent.minOfOrNull { it.petition.capturedAt }, waiting.size, recoveringSince = recoveringSince,
         )
     }
 

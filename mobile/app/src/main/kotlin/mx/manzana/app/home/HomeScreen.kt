@@ -122,6 +122,9 @@ private fun Standing(state: HomeState, onAction: (HomeAction) -> Unit) {
     val status = state.status
     Column(verticalArrangement = Arrangement.spacedBy(12.dp)) {
         state.problem?.let { Notice(words.problem(it), palette.conflict, Sign.BARRED_CIRCLE) }
+        status.recoveringSince?.let {
+            Notice(words.recovering(state.me.center, it, state.now), palette.pending, Sign.WAITING, Modifier.testTag("recovering"))
+        }
         if (state.justSaved) Notice(words.savedHere, palette.done, Sign.FULL_TICK, Modifier.testTag("saved"))
         Column(Modifier.testTag("standing"), Arrangement.spacedBy(4.dp)) {
             val online = status.connection == Connection.ONLINE

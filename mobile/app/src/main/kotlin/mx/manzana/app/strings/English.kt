@@ -56,6 +56,11 @@ object English : Strings {
     }
 
     override fun waitingToCorrect(count: Int) = "$count to correct"
+
+    override fun recovering(center: String, since: Long, now: Long): String {
+        val from = if (daysAgo(since, now) == 0L) clock(since) else "${day(since)} at ${clock(since)}"
+        return "$center has been recovering its data since $from. What is saved here is not lost; new folios come when it ends."
+    }
     override val all = "All"
     override val open = "Open"
     override val closed = "Closed"

@@ -59,6 +59,11 @@ object Spanish : Strings {
     }
 
     override fun waitingToCorrect(count: Int) = "$count por corregir"
+
+    override fun recovering(center: String, since: Long, now: Long): String {
+        val from = if (daysAgo(since, now) == 0L) "las ${clock(since)}" else "el ${day(since)} a las ${clock(since)}"
+        return "$center recupera sus datos desde $from. Lo guardado aquí no se pierde; los folios nuevos salen al terminar."
+    }
     override val all = "Todos"
     override val open = "Abiertos"
     override val closed = "Cerrados"

@@ -37,6 +37,7 @@ interface Strings {
     val allSent: String
     fun unsent(count: Long, oldest: Long?, now: Long): String
     fun waitingToCorrect(count: Int): String
+    fun recovering(center: String, since: Long, now: Long): String
     val all: String
     val open: String
     val closed: String
