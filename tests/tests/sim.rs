@@ -26,8 +26,9 @@ fn every_promise_holds_whatever_the_seed_does() {
     }
 }
 
-/// Seeds whose cities are put back and broke a promise once, with what it was.
-const FOUND: [u64; 15] = [
+/// Seeds that broke a promise once, with what it was.
+const FOUND: [u64; 16] = [
+    5_001_851, // acts upon two documents, done again upon each other without end
     1_000_500_117, // work done again and again upon a change that the city lost
     1_000_000_465, // what an envelope of an earlier session waits for was not asked for
     1_000_000_660, // as the first, with a document that left
@@ -46,7 +47,7 @@ const FOUND: [u64; 15] = [
 ];
 
 #[test]
-fn every_promise_holds_in_a_city_that_is_put_back() {
+fn every_promise_holds_in_a_city_that_is_put_back_and_where_one_did_not() {
     let seeds = [PUT_BACK_FROM, MIXED_FROM].map(|first| first..first + seeds());
     for seed in seeds.into_iter().flatten().chain(FOUND) {
         let outcome = play(&Play::of_seed(seed), Aloud::No);

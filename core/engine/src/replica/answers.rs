@@ -129,6 +129,11 @@ impl<S: ReplicaStore> Staged<'_, S> {
             }
             self.note_answers(row.clone(), groups);
         }
+        for (group, given) in news.iter().copied() {
+            if !matches!(given, Answer::Accepted { .. } | Answer::Waiting { .. }) {
+                self.doom_upon(&row, group)?;
+            }
+        }
         row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
         for (group, given) in news {
             self.follow_up(&row, group, given, now)?;

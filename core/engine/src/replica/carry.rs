@@ -191,6 +191,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
         let groups = vec![Answer::Orphaned { by: TWIN }; body.groups.len()];
         self.note_answers(row.clone(), groups.clone());
+        for group in 0..groups.len() {
+            self.doom_upon(row, group)?;
+        }
         row.docs.iter().try_for_each(|doc| self.rebuild(*doc))?;
         for (group, given) in groups.iter().enumerate() {
             self.follow_up(row, group, given, now)?;

@@ -1,6 +1,7 @@
 //! The two layers of a document: what the city's log holds, and the provisional work on top.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use super::staged::{Staged, key_of};
 use super::{DocRow, EnvelopeRow, IntentRow, IntentState, Meta, ReplicaError, ReplicaResult};
@@ -9,7 +10,7 @@ use crate::answer::Answer;
 use crate::codec;
 use crate::digest::SetHash;
 use crate::document::{Document, DocumentError};
-use crate::envelope::{Part, PartKind};
+use crate::envelope::{Entry, Part, PartKind};
 use crate::gate::chunk::{self, DecodedChange};
 use crate::gate::fit::Misfit;
 use crate::grant::Scope;
@@ -17,6 +18,7 @@ use crate::ids::{DocId, Hash, Seq};
 use crate::intent::Intent;
 use crate::limits::DOC_BYTES;
 use crate::policy::Rule;
+use crate::relay::intake;
 use crate::summary::Summary;
 use crate::wire::PackedDoc;
 
@@ -287,6 +289,9 @@ impl<S: ReplicaStore> Staged<'_, S> {
         row.provisional = 0;
         for envelope in self.open_envelopes_of(&row.doc)? {
             for raw in changes_of(&envelope, &row.doc)? {
+                if self.is_doomed(&raw) {
+                    continue;
+                }
                 let shown = shown.get_or_insert_with(|| base.clone());
                 // What the accepted layer has is not provisional, although its receipt may be due.
                 row.provisional += u32::from(lay(shown, &raw));
@@ -455,8 +460,61 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
+    fn is_doomed(&self, raw: &[u8]) -> bool {
+        !self.meta.doomed.is_empty()
+            && hash_of(raw).is_some_and(|hash| self.meta.doomed.contains(&hash))
+    }
+
+    /// A group of ours will never be accepted, so neither will what stands upon it in any of its documents. That
+    /// stays open until the relay has said so, but is not shown: acts upon the same documents that are done
+    /// again would stand upon each other, the first in one document upon the second, the second in another
+    /// one upon the first, and be orphaned without end.
+    pub(super) fn doom_upon(&mut self, row: &EnvelopeRow, group: usize) -> ReplicaResult<(), S> {
+        if row.docs.len() < 2 {
+            return Ok(());
+        }
+        let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+        let gone = body.groups.get(group).map_or(&[][..], Vec::as_slice);
+        let changes = |entries: &[Entry]| intake::peek(entries).unwrap_or_default();
+        let mut dead: BTreeSet<Hash> = changes(gone).iter().map(|p| p.hash).collect();
+        let (device, incarnation, n) = key_of(row);
+        let current = self.meta.incarnation;
+        let mut docs = BTreeSet::new();
+        let newer = (incarnation != current).then_some((current, 1));
+        for (chain, from) in iter::once((incarnation, n + 1)).chain(newer) {
+            let later = self
+                .store()
+                .envelopes_from(&device, chain, from, usize::MAX);
+            for later in later.map_err(ReplicaError::Store)? {
+                let Some(later) = self.envelope(key_of(&later))? else {
+                    continue;
+                };
+                let open = later.answers.is_none();
+                let body = later.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
+                for entries in body.groups.iter().filter(|_| open) {
+                    let changes = changes(entries);
+                    let mut deps = changes.iter().flat_map(|p| &p.deps);
+                    if deps.any(|dep| dead.contains(dep)) {
+                        let doomed = changes.iter().map(|p| p.hash);
+                        dead.extend(doomed.clone());
+                        self.meta.doom(doomed);
+                        docs.extend(entries.iter().map(|entry| entry.doc));
+                    }
+                }
+            }
+        }
+        docs.into_iter().try_for_each(|doc| self.rebuild(doc))
+    }
+
     /// Notes the answers of an envelope, without saying what they mean.
     pub(super) fn note_answers(&mut self, mut row: EnvelopeRow, answers: Vec<Answer>) {
+        if !self.meta.doomed.is_empty() {
+            let body = row.envelope.peek();
+            let groups = body.map(|body| body.groups).unwrap_or_default();
+            let changes = groups.iter().flatten();
+            let told: BTreeSet<Hash> = changes.filter_map(|e| hash_of(&e.change)).collect();
+            self.meta.doomed.retain(|change| !told.contains(change));
+        }
         row.answers = Some(answers);
         debug_assert!(key_of(&row).2 == row.n);
         self.put_envelope(row);

@@ -127,7 +127,14 @@ pub struct Meta {
     /// What the city last said of a backup that it put back.
     #[n(44)]
     pub(super) put_back: Option<EpochBody>,
+    /// Own changes in open envelopes that will not be accepted, since in another document they stand upon
+    /// something that was not: nothing is built upon them.
+    #[cbor(n(45), default)]
+    pub(super) doomed: Vec<Hash>,
 }
+
+/// Most changes kept in `doomed`; without them acts upon several documents may be done again more often.
+const DOOMED: usize = 1_024;
 
 /// Most documents kept in `broken`: a damaged disk is not mended document by document.
 const BROKEN: usize = 256;
@@ -209,6 +216,7 @@ impl Meta {
             late: Vec::new(),
             displaced: Vec::new(),
             put_back: None,
+            doomed: Vec::new(),
         })
     }
 
@@ -283,6 +291,15 @@ impl Meta {
     pub(super) fn be_late(&mut self, incarnation: u32, n: u64) {
         if !self.late.contains(&(incarnation, n)) {
             self.late.push((incarnation, n));
+        }
+    }
+
+    /// Notes own changes that will not be accepted.
+    pub(super) fn doom(&mut self, changes: impl IntoIterator<Item = Hash>) {
+        for change in changes {
+            if self.doomed.len() < DOOMED && !self.doomed.contains(&change) {
+                self.doomed.push(change);
+            }
         }
     }
 
