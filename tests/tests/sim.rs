@@ -28,7 +28,7 @@ fn every_promise_holds_whatever_the_seed_does() {
 
 /// Seeds that broke a promise once, with what it was.
 const FOUND: [u64; 16] = [
-    5_001_851, // acts upon two documents, done again upon each other without end
+    5_001_851,     // acts upon two documents, done again upon each other without end
     1_000_500_117, // work done again and again upon a change that the city lost
     1_000_000_465, // what an envelope of an earlier session waits for was not asked for
     1_000_000_660, // as the first, with a document that left

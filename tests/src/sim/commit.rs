@@ -184,10 +184,14 @@ impl Work<'_> {
         });
         match group {
             GroupCommit::Accepted(entries) => self.accept(envelope, entries),
-            GroupCommit::Known { seq } => Ok(Answer::Accepted {
-                seq: *seq,
-                folio: None,
-            }),
+            GroupCommit::Known { seq } => {
+                let mut docs = self.city.docs.values();
+                let made = docs.find(|state| state.creation_seq == *seq);
+                Ok(Answer::Accepted {
+                    seq: *seq,
+                    folio: made.and_then(|state| state.folio),
+                })
+            }
             GroupCommit::NotAccepted {
                 answer,
                 changes,

@@ -12,6 +12,7 @@ pub mod intake;
 pub mod lists;
 pub mod model;
 pub mod people;
+pub mod recovery;
 pub mod retention;
 pub mod samples;
 
@@ -75,6 +76,13 @@ macro_rules! relay_store_conformance {
             retention: members_are_the_documents_of_a_scope_in_their_versions,
             retention: places_are_kept_down_to_the_lowest_device_that_lives,
             retention: a_sweep_in_steps_of_any_size_forgets_the_same,
+            recovery: an_epoch_is_kept_and_told,
+            recovery: folios_wait_until_the_recovery_is_closed,
+            recovery: what_a_reader_gave_back_is_known_with_its_folio,
+            recovery: proofs_are_kept_as_they_came_first,
+            recovery: the_chains_of_a_device_are_told_with_their_ends,
+            recovery: what_nobody_brought_is_dead_once_it_is_closed,
+            recovery: numbers_of_users_and_answers_are_not_used_again,
             people: a_device_is_one_of_its_tag,
             people: an_invite_is_taken_once_and_in_time,
             people: user_names_are_unique,

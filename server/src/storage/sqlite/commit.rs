@@ -13,7 +13,7 @@ use super::super::{
     CommitBatch, Committed, EntryCommit, EnvelopeCommit, GroupCommit, LogRow, PartCommit, Result,
 };
 use super::convert::{
-    Misuse, cbor, count, id, int, move_code, part_code, scope_key, to_cbor, uint,
+    Misuse, cbor, count, id, int, move_code, optional_uint, part_code, scope_key, to_cbor, uint,
 };
 use super::memory::Memory;
 use super::read::chain;
@@ -259,7 +259,7 @@ impl<'a> Intake<'a> {
             Some(GroupCommit::Accepted(entries)) => self.accept(envelope, entries),
             Some(GroupCommit::Known { seq }) => Ok(Answer::Accepted {
                 seq: *seq,
-                folio: None,
+                folio: self.folio_from(*seq)?,
             }),
             Some(GroupCommit::NotAccepted {
                 answer,
@@ -387,6 +387,16 @@ impl<'a> Intake<'a> {
 
     /// The folio of a petition that has none: the one that it had before a backup was put back, or the
     /// next one, unless the city recovers: then it waits.
+    /// The folio of the petition that was created at this place, if one was.
+    fn folio_from(&self, seq: Seq) -> Result<Option<u64>> {
+        let folio = self
+            .conn
+            .prepare_cached("SELECT folio FROM docs WHERE creation_seq = ?1")?
+            .query_row([int(seq)], |row| optional_uint(row, 0))
+            .optional()?;
+        Ok(folio.flatten())
+    }
+
     fn folio(&mut self, entry: &EntryCommit) -> Result<Option<u64>> {
         let petition = entry.summary.doc_kind == DocKind::Petition;
         if !petition || self.docs.folio(&entry.doc).is_some() {
