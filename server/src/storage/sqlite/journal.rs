@@ -1,11 +1,12 @@
 //! The journal: what every write of the city changes, on a second disk before anybody is answered.
 //!
 //! A backup that is put back with it is the city as it was, to the last answer. An entry is what one
-//! transaction did, row by row as triggers tell it, between two *marks*: the database holds a random one that
-//! every write replaces, so an entry fits one state and no other. It is appended
-//! and synced inside its transaction, under the database's write lock: entries stand in the order of commits,
-//! whichever process writes. One whose commit failed is told by the mark that the next one begins at, and one
-//! that is torn by its checksum: nothing is ever taken out of a file.
+//! transaction did, row by row as temporary triggers tell it (SQLite's session extension would ask for
+//! libclang wherever this is built), between two *marks*: the database holds a random one that every write
+//! replaces, so an entry fits one state and no other. It is appended and synced inside its transaction, under
+//! the database's write lock: entries stand in the order of commits, whichever process writes. One whose
+//! commit failed is told by the mark that the next one begins at, and one that is torn by its checksum: nothing
+//! that was whole is ever taken out of a file.
 //!
 //! A database that is written without its journal goes on from another mark, and so the journal does not
 //! reach it any more until the next backup.
