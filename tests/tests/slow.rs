@@ -106,5 +106,5 @@ async fn readers_that_take_nothing_cost_little_delay_nobody_and_resume() {
             }
         }
     };
-    in_time("all come back", again).await;
+    in_time("all come back", Box::pin(again)).await;
 }
