@@ -439,7 +439,7 @@ impl World {
                     let what = format!("phone {i} waits for {unsent} answers");
                     blame(Checker::Liveness, what);
                 }
-                let twice = city.recovery.epochs.len() > 1;
+                let twice = city.head.epoch > 2;
                 let position = &meta.position;
                 // A place is told only with something to say: what lies behind it must concern others.
                 let behind = city
