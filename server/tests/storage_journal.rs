@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use manzana_server::storage::conformance::samples::{Author, Sheet, batch};
+use manzana_server::storage::conformance::samples::{Author, batch, create};
 use manzana_server::storage::conformance::{Backend, format};
 use manzana_server::storage::sqlite::journal::{self, Replayed};
 use manzana_server::storage::sqlite::{SqliteStore, backup};
@@ -115,16 +115,6 @@ fn rows(database: &Path) -> Vec<String> {
         all.extend(rows);
     }
     all
-}
-
-async fn create(store: &SqliteStore, author: &mut Author) -> Sheet {
-    let mut sheet = author.petition();
-    let envelope = author.accepted(vec![sheet.change(author)]);
-    store
-        .commit_batch(batch(vec![envelope], &[&sheet]))
-        .await
-        .unwrap();
-    sheet
 }
 
 async fn place_of(database: &Path) -> u64 {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use manzana_engine::grant::Scope;
-use manzana_server::storage::conformance::samples::{Author, Sheet, batch};
+use manzana_server::storage::conformance::samples::{Author, batch, create};
 use manzana_server::storage::conformance::{Backend, format};
 use manzana_server::storage::sqlite::SqliteStore;
 use manzana_server::storage::{ListFilter, RelayStore, StorageError, UserRow};
@@ -37,16 +37,6 @@ impl Backend for Sqlite {
 }
 
 manzana_server::relay_store_conformance!(Sqlite);
-
-async fn create(store: &SqliteStore, author: &mut Author) -> Sheet {
-    let mut sheet = author.petition();
-    let envelope = author.accepted(vec![sheet.change(author)]);
-    store
-        .commit_batch(batch(vec![envelope], &[&sheet]))
-        .await
-        .unwrap();
-    sheet
-}
 
 #[tokio::test]
 async fn a_full_disk_writes_nothing_and_the_next_batch_goes_on() {

@@ -187,6 +187,14 @@ async fn all_back(database: &Path, received: &BTreeMap<DocId, u64>) {
     }
 }
 
+/// Each petition that was received has its folio.
+fn have_folios(database: &Path, received: &BTreeMap<DocId, u64>) {
+    let there = truth::folios(database);
+    for (doc, folio) in received {
+        assert_eq!(there.get(doc), Some(&Some(*folio)), "petition {doc}");
+    }
+}
+
 /// Every title and comment that stands in these petitions.
 fn texts(database: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -253,10 +261,7 @@ async fn drill(cli: &Cli) {
     command(restore, "put back, checked").await;
     if cli.journal {
         assert_eq!(truth::head(&city.database()), cut + lost);
-        let there = truth::folios(&city.database());
-        for (doc, folio) in &received {
-            assert_eq!(there.get(doc), Some(&Some(*folio)), "petition {doc}");
-        }
+        have_folios(&city.database(), &received);
         println!("every change is there, with its folio, before any device came");
     }
     let began = Instant::now();
@@ -294,10 +299,7 @@ async fn drill(cli: &Cli) {
         "every petition has its folio: {:.1} s",
         began.elapsed().as_secs_f64()
     );
-    let there = truth::folios(&city.database());
-    for (doc, folio) in &received {
-        assert_eq!(there.get(doc), Some(&Some(*folio)), "petition {doc}");
-    }
+    have_folios(&city.database(), &received);
     let standing = texts(&city.database());
     let saved = told(&shared).saved.clone();
     let missing: Vec<_> = saved.difference(&standing).collect();

@@ -45,7 +45,7 @@ struct Args {
     /// With --seed: tell every frame too.
     #[arg(long, requires = "seed")]
     frames: bool,
-    /// Cities of thousands of petitions: some seconds each.
+    /// Cities of up to thousands of petitions: seconds to minutes each.
     #[arg(long)]
     large: bool,
     /// Failures after which the rest is not played.

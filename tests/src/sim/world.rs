@@ -186,11 +186,11 @@ impl World {
             folio_width: 6,
         };
         let mut world = Self {
+            days_away: 0,
+            reviewers_before: BTreeSet::new(),
             // A relay without room notes no place at which a phone stands, and of twins it notes one: it
             // may forget what the other has not read, which is repaired, as after a long absence.
             // Nor is a city that was put back what its phones hold.
-            days_away: 0,
-            reviewers_before: BTreeSet::new(),
             orderly: knobs.is_orderly()
                 && knobs.relay_full == 0
                 && knobs.city_restore == 0

@@ -9,7 +9,9 @@ use manzana_engine::ids::{Actor, CatalogId, DeviceId, DocId, Hash, RecordId, Use
 use manzana_engine::record::CatalogRef;
 use manzana_engine::summary::{DocKind, Priority, Summary};
 
-use crate::storage::{CommitBatch, DocWrite, EntryCommit, EnvelopeCommit, GroupCommit, PartCommit};
+use crate::storage::{
+    CommitBatch, DocWrite, EntryCommit, EnvelopeCommit, GroupCommit, PartCommit, RelayStore,
+};
 
 /// City time of all batches here.
 pub const NOW: i64 = 1_635_200_000_000;
@@ -180,4 +182,13 @@ pub fn batch(envelopes: Vec<EnvelopeCommit>, sheets: &[&Sheet]) -> CommitBatch {
         envelopes,
         docs: sheets.iter().map(|sheet| sheet.write()).collect(),
     }
+}
+
+/// A petition of this author's, committed.
+pub async fn create(store: &impl RelayStore, author: &mut Author) -> Sheet {
+    let mut sheet = author.petition();
+    let envelope = author.accepted(vec![sheet.change(author)]);
+    let done = store.commit_batch(batch(vec![envelope], &[&sheet])).await;
+    done.unwrap();
+    sheet
 }

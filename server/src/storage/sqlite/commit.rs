@@ -385,8 +385,6 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// The folio of a petition that has none: the one that it had before a backup was put back, or the
-    /// next one, unless the city recovers: then it waits.
     /// The folio of the petition that was created at this place, if one was.
     fn folio_from(&self, seq: Seq) -> Result<Option<u64>> {
         let folio = self
@@ -397,6 +395,8 @@ impl<'a> Intake<'a> {
         Ok(folio.flatten())
     }
 
+    /// The folio of a petition that has none: the one that it had before a backup was put back, or the
+    /// next one, unless the city recovers: then it waits.
     fn folio(&mut self, entry: &EntryCommit) -> Result<Option<u64>> {
         let petition = entry.summary.doc_kind == DocKind::Petition;
         if !petition || self.docs.folio(&entry.doc).is_some() {

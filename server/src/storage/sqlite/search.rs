@@ -57,9 +57,7 @@ impl Indexed {
             name: masked_name.unwrap_or_default().to_owned(),
         })
     }
-}
 
-impl Indexed {
     /// Puts it into the index, instead of what stood there of this petition.
     pub(super) fn put(&self, conn: &Connection, creation_seq: i64) -> Result<()> {
         conn.prepare_cached(
