@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedClosing, SignedEpoch};
+use manzana_engine::keys::SecretKey;
 
 use crate::admin::{self, CityArgs, load_config, with_store};
 use crate::clock::{Clock as _, SystemClock};
@@ -291,7 +292,7 @@ pub fn recovery(command: RecoveryCommand) -> anyhow::Result<()> {
                 return Ok(());
             };
             let counts = store.recovery_counts().await?;
-            let state = match epoch.closed_at {
+            let state = match epoch.closed {
                 Some(_) => "closed",
                 None => "open",
             };
@@ -308,14 +309,25 @@ pub fn recovery(command: RecoveryCommand) -> anyhow::Result<()> {
             println!("petitions without a folio: {}", counts.without_folio);
             println!("groups that wait for changes of others: {}", counts.waiting);
             println!("next folio: {}", counts.next_folio);
-            told_void(&epoch.void);
+            if let Some(closed) = &epoch.closed {
+                told_void(closed);
+            }
             Ok(())
         }),
-        RecoveryCommand::Close(city) => with_store(&city, async |_, store| {
-            match store.close_recovery(SystemClock.now_ms()).await {
-                Ok(void) => {
+        RecoveryCommand::Close(city) => with_store(&city, async |config, store| {
+            let root = SecretKey::from_seed(*city::open_root(config)?.signing_seed());
+            if let Some(epoch) = store.epoch().await? {
+                ensure!(
+                    epoch.record.open(&root.public()).is_some(),
+                    "the keys in {} are not this city's",
+                    serve::keys_dir(config).display()
+                );
+            }
+            let sign = Box::new(move |body: &_| SignedClosing::sign(body, &root));
+            match store.close_recovery(SystemClock.now_ms(), sign).await {
+                Ok(closed) => {
                     println!("closed: petitions without a folio get one while the relay runs");
-                    told_void(&void);
+                    told_void(&closed);
                     Ok(())
                 }
                 Err(StorageError::Missing) => bail!("no recovery is open"),
@@ -325,8 +337,8 @@ pub fn recovery(command: RecoveryCommand) -> anyhow::Result<()> {
     }
 }
 
-fn told_void(void: &[(u64, u64)]) {
-    for (first, last) in void {
+fn told_void(closed: &ClosingBody) {
+    for (first, last) in &closed.void {
         match first == last {
             true => println!("void: folio {first}, which nobody brought back"),
             false => println!("void: folios {first} to {last}, which nobody brought back"),

@@ -14,6 +14,7 @@ use manzana_store::SqliteReplica;
 use rusqlite::{Connection, Row};
 
 use crate::checkers::{Author, CityDoc, CityState, DeviceState, KeptEnvelope, LogEntry};
+use crate::relay::{City, run};
 
 fn rows<T>(
     conn: &Connection,
@@ -40,6 +41,25 @@ pub fn is_whole(database: &Path) {
         row.get::<_, String>(0)
     });
     assert_eq!(said, ["ok"], "{}", database.display());
+}
+
+/// Does each damage, a statement of SQL, to the stopped city's database as it is, and looks that `manzana
+/// check` names it with these words.
+///
+/// # Panics
+/// When it does not.
+pub async fn damage_is_named(city: &City, damages: &[(&str, &str)]) {
+    let whole = std::fs::read(city.database()).expect("the database");
+    for (damage, named) in damages {
+        let conn = Connection::open(city.database()).expect("opened");
+        let changed = conn.execute(damage, []).expect("damaged");
+        assert!(changed > 0, "{damage}");
+        drop(conn);
+        let ran = run(&mut city.command("check")).await;
+        assert_eq!(ran.code, Some(1), "{damage}: {ran:?}");
+        assert!(ran.out.contains(named), "{damage}: {ran:?}");
+        std::fs::write(city.database(), &whole).expect("put back");
+    }
 }
 
 /// Reads a city's database.

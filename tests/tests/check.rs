@@ -2,7 +2,7 @@
 
 use manzana_tests::phone::Phone;
 use manzana_tests::relay::{City, Ran, manzana, run};
-use rusqlite::Connection;
+use manzana_tests::truth;
 
 /// A city with some work of two people in it.
 async fn city() -> City {
@@ -41,67 +41,61 @@ async fn a_city_is_as_it_was_signed_while_its_relay_runs() {
 async fn each_kind_of_damage_is_named() {
     let mut city = city().await;
     city.stop().await;
-    let whole = std::fs::read(city.database()).expect("the database");
-    for (damage, named) in [
-        (
-            "UPDATE log SET change = zeroblob(length(change)) WHERE seq = 2",
-            "is not its change",
-        ),
-        (
-            "UPDATE log SET folio = 99 WHERE folio = (SELECT max(folio) FROM log)",
-            "folio 99",
-        ),
-        ("UPDATE city SET head = head + 1", "the log's head is"),
-        (
-            "UPDATE city SET next_folio = next_folio + 1",
-            "the next folio",
-        ),
-        (
-            "UPDATE envelopes SET bytes = zeroblob(length(bytes)) WHERE n = 1",
-            "not signed by its device",
-        ),
-        (
-            "DELETE FROM envelopes WHERE n = 1",
-            "does not follow its chain",
-        ),
-        (
-            "UPDATE chains SET hash = zeroblob(32)",
-            "another head is kept",
-        ),
-        (
-            "UPDATE devices SET grant_signature = zeroblob(64)",
-            "its grant is not the city's",
-        ),
-        (
-            "UPDATE doc_bytes SET saved = x'00'",
-            "its bytes are not what its log makes",
-        ),
-        (
-            "UPDATE docs SET status = 3",
-            "its columns are not those of its summary",
-        ),
-        (
-            "UPDATE docs SET version = zeroblob(length(version))",
-            "its version is not of its heads",
-        ),
-        (
-            "DELETE FROM scope_docs WHERE scope = 'city' AND creation_seq = 2",
-            "the scopes do not hold",
-        ),
-        (
-            "UPDATE digests SET state = zeroblob(length(state))",
-            "its digest is not of its documents",
-        ),
-    ] {
-        std::fs::write(city.database(), &whole).expect("put back");
-        let conn = Connection::open(city.database()).expect("opened");
-        let changed = conn.execute(damage, []).expect("damaged");
-        assert!(changed > 0, "{damage}");
-        drop(conn);
-        let ran = check(&city).await;
-        assert_eq!(ran.code, Some(1), "{damage}: {ran:?}");
-        assert!(ran.out.contains(named), "{damage}: {ran:?}");
-    }
+    truth::damage_is_named(
+        &city,
+        &[
+            (
+                "UPDATE log SET change = zeroblob(length(change)) WHERE seq = 2",
+                "is not its change",
+            ),
+            (
+                "UPDATE log SET folio = 99 WHERE folio = (SELECT max(folio) FROM log)",
+                "folio 99",
+            ),
+            ("UPDATE city SET head = head + 1", "the log's head is"),
+            (
+                "UPDATE city SET next_folio = next_folio + 1",
+                "the next folio",
+            ),
+            (
+                "UPDATE envelopes SET bytes = zeroblob(length(bytes)) WHERE n = 1",
+                "not signed by its device",
+            ),
+            (
+                "DELETE FROM envelopes WHERE n = 1",
+                "does not follow its chain",
+            ),
+            (
+                "UPDATE chains SET hash = zeroblob(32)",
+                "another head is kept",
+            ),
+            (
+                "UPDATE devices SET grant_signature = zeroblob(64)",
+                "its grant is not the city's",
+            ),
+            (
+                "UPDATE doc_bytes SET saved = x'00'",
+                "its bytes are not what its log makes",
+            ),
+            (
+                "UPDATE docs SET status = 3",
+                "its columns are not those of its summary",
+            ),
+            (
+                "UPDATE docs SET version = zeroblob(length(version))",
+                "its version is not of its heads",
+            ),
+            (
+                "DELETE FROM scope_docs WHERE scope = 'city' AND creation_seq = 2",
+                "the scopes do not hold",
+            ),
+            (
+                "UPDATE digests SET state = zeroblob(length(state))",
+                "its digest is not of its documents",
+            ),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use manzana_tests::phone::Phone;
 use manzana_tests::relay::{City, Ran, binary, program, run, text};
+use manzana_tests::truth;
 use manzana_tests::wait::until;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
@@ -221,6 +222,27 @@ async fn folios_that_nobody_brings_back_are_void() {
     .await;
     assert_eq!(rows.len(), 1);
     is_as_signed(&city).await;
+    // Nobody but the city's root says so.
+    city.stop().await;
+    truth::damage_is_named(
+        &city,
+        &[
+            (
+                "UPDATE void_folios SET last = last + 1",
+                "are not those of its record",
+            ),
+            ("DELETE FROM void_folios", "are not those of its record"),
+            (
+                "UPDATE epochs SET closing_signature = zeroblob(64)",
+                "is not the city's",
+            ),
+            (
+                "UPDATE epochs SET closing_body = NULL",
+                "without a record that closes it",
+            ),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -333,5 +355,8 @@ async fn void_folios_and_held_work_outlive_a_rescue() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let again = run(city.command("quarantine").arg("list")).await;
     assert_eq!(again.out, held.out);
+    is_as_signed(&city).await;
+    let closed = recovery(&city, "close").await;
+    assert!(!closed.out.contains("void"), "{closed:?}");
     is_as_signed(&city).await;
 }

@@ -21,6 +21,8 @@ pub enum Purpose {
     Session,
     /// An epoch of the city's log, declared by the city's root.
     Epoch,
+    /// A recovery that was closed, with the folios that are void: of the city's root.
+    Closing,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::Digest => b"manzana/digest/1\0",
             Self::Session => b"manzana/session/1\0",
             Self::Epoch => b"manzana/epoch/1\0",
+            Self::Closing => b"manzana/closing/1\0",
         }
     }
 }

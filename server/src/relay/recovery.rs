@@ -13,6 +13,7 @@ use manzana_engine::answer::{Answer, SignedReceipt};
 use manzana_engine::codec;
 use manzana_engine::digest::SignedDigest;
 use manzana_engine::envelope::{Entry, Envelope};
+use manzana_engine::epoch::{ClosingBody, SignedClosing};
 use manzana_engine::grant::SignedGrant;
 use manzana_engine::ids::{DeviceId, DocId, Hash};
 use manzana_engine::reconcile::Version;
@@ -336,14 +337,16 @@ impl Relay {
         }
     }
 
-    /// Closes the recovery: see [`crate::storage::RelayStore::close_recovery`]. Gives the void folios.
+    /// Closes the recovery: see [`crate::storage::RelayStore::close_recovery`].
     ///
     /// # Errors
     /// `Missing` when none is open.
-    pub async fn close_recovery(&self) -> Result<Vec<(u64, u64)>, DeskError> {
-        let void = self.store.close_recovery(self.now()).await?;
+    pub async fn close_recovery(&self) -> Result<ClosingBody, DeskError> {
+        let root = self.keys.root().clone();
+        let sign = Box::new(move |body: &ClosingBody| SignedClosing::sign(body, &root));
+        let closed = self.store.close_recovery(self.now(), sign).await?;
         self.follow_recovery().await?;
-        Ok(void)
+        Ok(closed)
     }
 
     async fn number_petitions(&self) -> Result<(), DeskError> {

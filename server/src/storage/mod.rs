@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedClosing, SignedEpoch};
 use manzana_engine::fold::Status;
 use manzana_engine::grant::{Scope, SignedGrant};
 use manzana_engine::ids::{
@@ -107,11 +107,12 @@ pub struct EpochRow {
     pub record: SignedEpoch,
     /// What the record says.
     pub body: EpochBody,
-    /// City time at which its recovery was closed, milliseconds UTC.
-    pub closed_at: Option<i64>,
-    /// Folios that were declared void then: first and last of each run.
-    pub void: Vec<(u64, u64)>,
+    /// What the record says that closed its recovery; `None` while that is open.
+    pub closed: Option<ClosingBody>,
 }
+
+/// Signs the record of a recovery that is being closed; the store has no keys.
+pub type SignClosing = Box<dyn FnOnce(&ClosingBody) -> SignedClosing + Send>;
 
 /// How far a recovery has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -818,9 +819,9 @@ pub trait RelayStore: Send + Sync + 'static {
     /// How far the recovery of the latest epoch has come.
     async fn recovery_counts(&self) -> Result<RecoveryCounts>;
     /// Closes the recovery: the counter of folios goes on above the highest that anybody named, and those
-    /// below it that no petition has or claims are void. What groups still wait for is dead. Gives the runs of
-    /// void folios; `Missing` when no recovery is open.
-    async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>>;
+    /// below it that no petition has or claims are void, which `sign` makes a record of in the same write. What
+    /// groups still wait for is dead. Gives what the record says; `Missing` when no recovery is open.
+    async fn close_recovery(&self, now: i64, sign: SignClosing) -> Result<ClosingBody>;
     /// Keeps what receipts prove of envelopes that are not here. One that stands is kept as it is.
     async fn put_proofs(&self, proofs: Vec<(Hash, Vec<Answer>)>) -> Result<()>;
     /// What is proven of these envelopes; others are absent.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manzana_engine::answer::Answer;
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedEpoch};
 use manzana_engine::ids::{DeviceId, DocId, Hash, UserId};
 use manzana_engine::summary::DocKind;
 use manzana_server::storage::{DocState, EpochRow, RecoveryCounts, Result, StorageError};
@@ -50,8 +50,7 @@ impl City {
         self.recovery.epochs.push(EpochRow {
             record: record.clone(),
             body: body.clone(),
-            closed_at: None,
-            void: Vec::new(),
+            closed: None,
         });
         let lost = u64::from(body.epoch - body.before) * LOST_ANSWERS;
         for device in self.devices.keys() {
@@ -76,7 +75,10 @@ impl City {
 
     pub(super) fn void_folios(&self) -> Vec<(u64, u64)> {
         let epochs = self.recovery.epochs.iter();
-        epochs.flat_map(|epoch| epoch.void.clone()).collect()
+        epochs
+            .filter_map(|epoch| epoch.closed.as_ref())
+            .flat_map(|closed| closed.void.clone())
+            .collect()
     }
 
     pub(super) fn without_folio(&self) -> Vec<DocState> {
@@ -98,7 +100,7 @@ impl City {
             .max(self.next_folio)
     }
 
-    pub(super) fn close_recovery(&mut self, now: i64) -> Result<Vec<(u64, u64)>> {
+    pub(super) fn close_recovery(&mut self, now: i64) -> Result<ClosingBody> {
         if !self.head.recovering {
             return Err(StorageError::Missing);
         }
@@ -122,11 +124,20 @@ impl City {
         for dep in due {
             self.fates.entry(dep).or_insert(None);
         }
-        if let Some(epoch) = self.recovery.epochs.last_mut() {
-            epoch.closed_at = Some(now);
-            epoch.void.clone_from(&void);
-        }
-        Ok(void)
+        let epoch = self
+            .recovery
+            .epochs
+            .last_mut()
+            .ok_or(StorageError::Missing)?;
+        let closed = ClosingBody {
+            city: epoch.body.city,
+            epoch: epoch.body.epoch,
+            at: now,
+            next_folio: next,
+            void,
+        };
+        epoch.closed = Some(closed.clone());
+        Ok(closed)
     }
 
     pub(super) fn recovery_counts(&self) -> RecoveryCounts {

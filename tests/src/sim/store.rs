@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer, HeldReason};
 use manzana_engine::envelope::PartKind;
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedEpoch};
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::reconcile::{Member, Members, Version};
@@ -19,8 +19,8 @@ use manzana_engine::wire::PackedDoc;
 use manzana_server::storage::{
     AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, Decision, DeviceRecord, DocState,
     EpochRow, Fate, Head, HeldCounts, HeldGroup, Invite, ListFilter, Listed, LogRow, Move, Period,
-    RecoveryCounts, RelayStore, Result, SessionRow, StatusFilter, StorageError, Stretch, SweepFrom,
-    Swept, UserRow, WaitingGroup,
+    RecoveryCounts, RelayStore, Result, SessionRow, SignClosing, StatusFilter, StorageError,
+    Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 use super::commit;
@@ -673,7 +673,7 @@ impl RelayStore for MemoryStore {
         self.read(City::recovery_counts)
     }
 
-    async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>> {
+    async fn close_recovery(&self, now: i64, _sign: SignClosing) -> Result<ClosingBody> {
         self.write(|city| city.close_recovery(now))
     }
 

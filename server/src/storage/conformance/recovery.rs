@@ -1,7 +1,7 @@
 //! A city that was put back from a backup.
 
 use manzana_engine::answer::Answer;
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedClosing, SignedEpoch};
 use manzana_engine::ids::CityId;
 use manzana_engine::keys::SecretKey;
 
@@ -9,7 +9,8 @@ use super::Backend;
 use super::people::device;
 use super::samples::{Author, NOW, Sheet, batch, fresh_hash};
 use crate::storage::{
-    ChainHead, EntryCommit, Fate, GroupCommit, RecoveryCounts, RelayStore, StorageError, UserRow,
+    ChainHead, EntryCommit, Fate, GroupCommit, RecoveryCounts, RelayStore, Result, StorageError,
+    UserRow,
 };
 
 /// Begins the epoch after the store's.
@@ -26,6 +27,12 @@ async fn begin(store: &impl RelayStore) -> EpochBody {
     let record = SignedEpoch::sign(&body, &SecretKey::from_seed([5; 32]));
     store.begin_epoch(&record, &body).await.unwrap();
     body
+}
+
+/// Closes the recovery; gives what the signed record says.
+async fn close(store: &impl RelayStore, now: i64) -> Result<ClosingBody> {
+    let sign = Box::new(|body: &_| SignedClosing::sign(body, &SecretKey::from_seed([5; 32])));
+    store.close_recovery(now, sign).await
 }
 
 /// A petition that this entry begins, and the folio that it got.
@@ -62,14 +69,21 @@ pub async fn an_epoch_is_kept_and_told<B: Backend>() {
     drop(store);
     let store = backend.open().await;
     let kept = store.epoch().await.unwrap().unwrap();
-    assert_eq!((&kept.body, kept.closed_at), (&body, None));
+    assert_eq!((&kept.body, &kept.closed), (&body, &None));
     let root = SecretKey::from_seed([5; 32]).public();
-    assert_eq!(kept.record.open(&root), Some(body));
-    assert_eq!(store.close_recovery(NOW + 5).await.unwrap(), []);
-    let closed = store.close_recovery(NOW + 6).await;
-    assert!(matches!(closed, Err(StorageError::Missing)));
+    assert_eq!(kept.record.open(&root).as_ref(), Some(&body));
+    let closed = ClosingBody {
+        city: body.city,
+        epoch: body.epoch,
+        at: NOW + 5,
+        next_folio: 1_455,
+        void: Vec::new(),
+    };
+    assert_eq!(close(&store, NOW + 5).await.unwrap(), closed);
+    let again = close(&store, NOW + 6).await;
+    assert!(matches!(again, Err(StorageError::Missing)));
     let kept = store.epoch().await.unwrap().unwrap();
-    assert_eq!(kept.closed_at, Some(NOW + 5));
+    assert_eq!(kept.closed, Some(closed));
     assert!(!store.head().await.unwrap().recovering);
 }
 
@@ -104,8 +118,9 @@ pub async fn folios_wait_until_the_recovery_is_closed<B: Backend>() {
     );
     assert_eq!(counts.next_folio, 1_461);
     let void = [(1_456, 1_457), (1_459, 1_459)];
-    assert_eq!(store.close_recovery(NOW).await.unwrap(), void);
-    assert_eq!(store.epoch().await.unwrap().unwrap().void, void);
+    let closed = close(&store, NOW).await.unwrap();
+    assert_eq!((&closed.void[..], closed.next_folio), (&void[..], 1_461));
+    assert_eq!(store.epoch().await.unwrap().unwrap().closed, Some(closed));
     // With its next change, which the relay makes for it.
     let envelope = ana.accepted(vec![late.change(&ana)]);
     let done = store.commit_batch(batch(vec![envelope], &[&late])).await;
@@ -185,7 +200,7 @@ pub async fn what_nobody_brought_is_dead_once_it_is_closed<B: Backend>() {
         .await
         .unwrap();
     assert_eq!(store.recovery_counts().await.unwrap().waiting, 1);
-    store.close_recovery(NOW).await.unwrap();
+    close(&store, NOW).await.unwrap();
     assert_eq!(store.fates(&[lost]).await.unwrap()[&lost], Fate::Dead);
     assert_eq!(store.ripe(8).await.unwrap(), [lost]);
 }

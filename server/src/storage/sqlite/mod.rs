@@ -44,7 +44,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::envelope::PartKind;
-use manzana_engine::epoch::{self, EpochBody, SignedEpoch};
+use manzana_engine::epoch::{self, ClosingBody, EpochBody, SignedEpoch};
 use manzana_engine::grant::Scope;
 use manzana_engine::ids::{Actor, DeviceId, DocId, Hash, RecordId, Seq, UserId};
 use manzana_engine::reconcile::Members;
@@ -59,8 +59,8 @@ use self::threads::{Checkpoints, Readers, Writer, WriterThread};
 use super::{
     AgencyCounts, ChainHead, CityFormat, CommitBatch, Committed, Decision, DeviceRecord, DocState,
     EpochRow, Fate, Head, HeldCounts, HeldGroup, IntakeAsk, IntakeFacts, Invite, ListFilter,
-    Listed, LogRow, Period, RecoveryCounts, RelayStore, Result, SessionRow, StorageError, Stretch,
-    SweepFrom, Swept, UserRow, WaitingGroup,
+    Listed, LogRow, Period, RecoveryCounts, RelayStore, Result, SessionRow, SignClosing,
+    StorageError, Stretch, SweepFrom, Swept, UserRow, WaitingGroup,
 };
 
 /// One city's relay in one SQLite file.
@@ -137,6 +137,13 @@ fn first_start(
         }
         stored_format(tx)
     })
+}
+
+/// The first folio of the city.
+fn first_folio(conn: &Connection) -> Result<u64> {
+    people::setting(conn, CityFormat::FIRST_FOLIO)?
+        .and_then(|text| String::from_utf8(text).ok()?.parse().ok())
+        .ok_or(StorageError::Damaged)
 }
 
 fn stored_format(conn: &Connection) -> Result<FolioFormat> {
@@ -565,9 +572,9 @@ impl RelayStore for SqliteStore {
         self.readers.read(|r| recovery::counts(&r.conn)).await
     }
 
-    async fn close_recovery(&self, now: i64) -> Result<Vec<(u64, u64)>> {
+    async fn close_recovery(&self, now: i64, sign: SignClosing) -> Result<ClosingBody> {
         self.writer
-            .write(move |tx, _, _| recovery::close(tx, now))
+            .write(move |tx, _, _| recovery::close(tx, now, sign))
             .await
     }
 

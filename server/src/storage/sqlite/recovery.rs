@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use manzana_engine::answer::Answer;
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
-use manzana_engine::ids::{DeviceId, DocId, Hash, IdError};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedClosing, SignedEpoch};
+use manzana_engine::ids::{DeviceId, DocId, Hash};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{ChainHead, DocState, EpochRow, RecoveryCounts, Result, StorageError, UserRow};
-use super::convert::{cbor, count, id, int, optional_uint, to_cbor, uint};
+use super::super::{
+    ChainHead, DocState, EpochRow, RecoveryCounts, Result, SignClosing, StorageError, UserRow,
+};
+use super::convert::{cbor, count, int, optional_uint, to_cbor, uint};
+use super::first_folio;
 use super::read::{self, DOC_COLUMNS};
 
 /// Numbers left out where the lost part of the log may have used them. Answers of one device, users.
@@ -46,33 +49,21 @@ pub(super) fn begin_epoch(conn: &Connection, record: &SignedEpoch, body: &EpochB
 pub(super) fn epoch(conn: &Connection) -> Result<Option<EpochRow>> {
     let found = conn
         .prepare_cached(
-            "SELECT body, signature, closed_at, epoch FROM epochs ORDER BY epoch DESC LIMIT 1",
+            "SELECT body, signature, closing_body FROM epochs ORDER BY epoch DESC LIMIT 1",
         )?
         .query_row([], |row| {
-            let record = SignedEpoch {
-                body: row.get(0)?,
-                signature: row.get(1)?,
-            };
-            let body: EpochBody = cbor(row, 0)?;
-            Ok((record, body, row.get(2)?, row.get::<_, u32>(3)?))
+            let closing: Option<Vec<u8>> = row.get(2)?;
+            Ok(EpochRow {
+                record: SignedEpoch {
+                    body: row.get(0)?,
+                    signature: row.get(1)?,
+                },
+                body: cbor(row, 0)?,
+                closed: closing.map(|_| cbor(row, 2)).transpose()?,
+            })
         })
         .optional()?;
-    let Some((record, body, closed_at, epoch)) = found else {
-        return Ok(None);
-    };
-    Ok(Some(EpochRow {
-        record,
-        body,
-        closed_at,
-        void: void_of(conn, epoch)?,
-    }))
-}
-
-fn void_of(conn: &Connection, epoch: u32) -> Result<Vec<(u64, u64)>> {
-    let mut statement =
-        conn.prepare_cached("SELECT first, last FROM void_folios WHERE epoch = ?1 ORDER BY first")?;
-    let runs = statement.query_map([epoch], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
-    Ok(runs.collect::<rusqlite::Result<_>>()?)
+    Ok(found)
 }
 
 pub(super) fn counts(conn: &Connection) -> Result<RecoveryCounts> {
@@ -121,44 +112,67 @@ fn next_folio(conn: &Connection) -> Result<u64> {
     Ok(next.max(given.max(claimed).map_or(0, |highest| highest + 1)))
 }
 
-pub(super) fn close(conn: &Connection, now: i64) -> Result<Vec<(u64, u64)>> {
+pub(super) fn close(conn: &Connection, now: i64, sign: SignClosing) -> Result<ClosingBody> {
     let closed = conn.execute("UPDATE city SET recovering = 0 WHERE recovering = 1", [])?;
-    if closed == 0 {
-        return Err(StorageError::Missing);
-    }
-    let epoch = read::head(conn)?.epoch;
+    let begun = epoch(conn)?.filter(|_| closed > 0);
+    let begun = begun.ok_or(StorageError::Missing)?.body;
+    let next_folio = next_folio(conn)?;
+    let body = ClosingBody {
+        city: begun.city,
+        epoch: begun.epoch,
+        at: now,
+        next_folio,
+        void: unnamed(conn, next_folio)?,
+    };
+    put_void(conn, &body)?;
+    let record = sign(&body);
     conn.execute(
-        "UPDATE epochs SET closed_at = ?1 WHERE epoch = ?2",
-        params![now, epoch],
+        "UPDATE epochs SET closing_body = ?1, closing_signature = ?2 WHERE epoch = ?3",
+        params![record.body, record.signature, body.epoch],
     )?;
-    let from = conn.query_row("SELECT next_folio FROM city", [], |row| uint(row, 0))?;
-    let next = next_folio(conn)?;
-    let mut taken = conn.prepare(
-        "SELECT folio FROM docs WHERE folio >= ?1
-         UNION SELECT folio_claims.folio FROM folio_claims JOIN docs USING (doc)
-         WHERE folio_claims.folio >= ?1 AND docs.folio IS NULL ORDER BY 1",
-    )?;
-    let taken = taken
-        .query_map([int(from)], |row| uint(row, 0))?
-        .collect::<rusqlite::Result<Vec<u64>>>()?;
-    let mut due = from;
-    for folio in taken.into_iter().chain([next]) {
-        if folio > due {
-            conn.execute(
-                "INSERT INTO void_folios (first, last, epoch) VALUES (?1, ?2, ?3)",
-                params![int(due), int(folio - 1), epoch],
-            )?;
-        }
-        due = folio + 1;
-    }
-    conn.execute("UPDATE city SET next_folio = ?1", [int(next)])?;
+    conn.execute("UPDATE city SET next_folio = ?1", [int(body.next_folio)])?;
     // What nobody brought is lost, and who built upon it is told. Brought late, it is in the log all the same.
     conn.execute(
         "INSERT INTO fates (hash, seq) SELECT DISTINCT dep, NULL FROM waiting WHERE true
          ON CONFLICT DO NOTHING",
         [],
     )?;
-    void_of(conn, epoch)
+    Ok(body)
+}
+
+/// Notes what a record declares void, to be looked up by folio.
+pub(super) fn put_void(conn: &Connection, closed: &ClosingBody) -> Result<()> {
+    for (first, last) in &closed.void {
+        conn.execute(
+            "INSERT INTO void_folios (first, last, epoch) VALUES (?1, ?2, ?3)",
+            params![int(*first), int(*last), closed.epoch],
+        )?;
+    }
+    Ok(())
+}
+
+/// The city's folios below `next` that no petition has or claims and that are not void yet, as runs. From the
+/// first one on: a rescued city may miss some in the middle.
+fn unnamed(conn: &Connection, next: u64) -> Result<Vec<(u64, u64)>> {
+    let mut taken = conn.prepare(
+        "SELECT folio, folio FROM docs WHERE folio IS NOT NULL
+         UNION SELECT folio_claims.folio, folio_claims.folio FROM folio_claims JOIN docs USING (doc)
+         WHERE docs.folio IS NULL
+         UNION SELECT first, last FROM void_folios ORDER BY 1",
+    )?;
+    let mut rows = taken.query([])?;
+    let (mut runs, mut due) = (Vec::new(), first_folio(conn)?);
+    while let Some(row) = rows.next()? {
+        let (first, last) = (uint(row, 0)?, uint(row, 1)?);
+        if first > due {
+            runs.push((due, first - 1));
+        }
+        due = last + 1;
+    }
+    if next > due {
+        runs.push((due, next - 1));
+    }
+    Ok(runs)
 }
 
 pub(super) fn put_proofs(conn: &Connection, proofs: &[(Hash, Vec<Answer>)]) -> Result<()> {
@@ -275,21 +289,33 @@ pub(super) fn answers_lost(conn: &Connection, device: &DeviceId, seen: u64) -> R
     Ok(last.unwrap_or(0) < seen)
 }
 
-/// Folios that were declared void, as runs: no petition may have one.
-pub(super) fn void_folios(conn: &Connection) -> Result<Vec<(u64, u64)>> {
-    let mut statement = conn.prepare("SELECT first, last FROM void_folios ORDER BY first")?;
-    let runs = statement.query_map([], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
+/// Folios that were declared void in an epoch, as runs: no petition may have one.
+pub(super) fn void_folios(conn: &Connection, epoch: u32) -> Result<Vec<(u64, u64)>> {
+    let mut statement =
+        conn.prepare("SELECT first, last FROM void_folios WHERE epoch = ?1 ORDER BY first")?;
+    let runs = statement.query_map([epoch], |row| Ok((uint(row, 0)?, uint(row, 1)?)))?;
     Ok(runs.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The record of each epoch, oldest first.
-pub(super) fn records(conn: &Connection) -> Result<Vec<SignedEpoch>> {
-    let mut statement = conn.prepare("SELECT body, signature FROM epochs ORDER BY epoch")?;
+/// The records of an epoch: that it began, and that its recovery was closed.
+pub(super) type Records = (SignedEpoch, Option<SignedClosing>);
+
+/// The records of each epoch, oldest first.
+pub(super) fn records(conn: &Connection) -> Result<Vec<Records>> {
+    let mut statement = conn.prepare(
+        "SELECT body, signature, closing_body, closing_signature FROM epochs ORDER BY epoch",
+    )?;
     let rows = statement.query_map([], |row| {
-        Ok(SignedEpoch {
+        let begun = SignedEpoch {
             body: row.get(0)?,
-            signature: id(row, 1, |bytes: &[u8]| bytes.try_into().map_err(|_| IdError))?,
-        })
+            signature: row.get(1)?,
+        };
+        let closing: (Option<Vec<u8>>, Option<[u8; 64]>) = (row.get(2)?, row.get(3)?);
+        let closing = match closing {
+            (Some(body), Some(signature)) => Some(SignedClosing { body, signature }),
+            _ => None,
+        };
+        Ok((begun, closing))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -13,18 +13,19 @@ use manzana_engine::answer::{Answer, EnvelopeAnswer};
 use manzana_engine::codec;
 use manzana_engine::document::Document;
 use manzana_engine::envelope::Envelope;
+use manzana_engine::epoch::ClosingBody;
 use manzana_engine::gate::chunk;
 use manzana_engine::ids::{DeviceId, DocId, Hash, Seq};
 use manzana_store::carve::{self, Row, Value};
 use rusqlite::{Connection, params};
 
-use super::super::{CityFormat, DocWrite, Result, StorageError};
+use super::super::{DocWrite, Result, StorageError};
 use super::convert::{id, int, move_code, optional_uint, scope_key, uint};
 use super::memory::Memory;
 use super::schema::SCHEMA;
 use super::search::FolioFormat;
 use super::working::WorkingDocs;
-use super::{people, stored_format};
+use super::{first_folio, recovery, stored_format};
 
 /// What was found in a damaged database.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -309,8 +310,11 @@ fn copy(
             ],
         ) if device.len() == 16 && key.len() == 32 => "devices",
         (Some(_), [Null, Text(_), Text(_), Text(_), _, Int(_)]) => "users",
-        (Some(_), [Null, Blob(_), Blob(signature), _]) if signature.len() == 64 => "epochs",
-        (Some(_), [Null, Int(_), Int(_)]) => "void_folios",
+        (Some(_), [Null, Blob(_), Blob(signature), _, _]) if signature.len() == 64 => "epochs",
+        // Begun under an earlier version: its row has not what that version had not.
+        (Some(_), [Null, Blob(_), Blob(signature)]) if signature.len() == 64 => {
+            "epochs (epoch, body, signature)"
+        }
         (Some(1), [Null, Int(of), Int(_), Int(_), ..]) => {
             *epoch = *of;
             return Ok(());
@@ -365,18 +369,21 @@ fn derive(conn: &Connection, head: Seq, epoch: i64) -> Result<()> {
              SELECT device, max(count(*), coalesce((SELECT max(no) FROM answers WHERE answers.device = e.device), 0))
              FROM envelopes e GROUP BY device;",
     )?;
-    let first = people::setting(conn, CityFormat::FIRST_FOLIO)?;
-    let first = first.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
-    let first: i64 = first.ok_or(StorageError::Damaged)?;
+    // What was declared void stays so, and the counter above all that was issued or declared. No folio is
+    // issued until what is missing has come back, or is declared void too.
+    let mut next = first_folio(conn)?;
+    for (_, closing) in recovery::records(conn)? {
+        let closed = closing.map(|closing| codec::decode::<ClosingBody>(&closing.body));
+        let Some(closed) = closed.transpose().map_err(|_| StorageError::Damaged)? else {
+            continue;
+        };
+        recovery::put_void(conn, &closed)?;
+        next = next.max(closed.next_folio);
+    }
     conn.execute(
-        "INSERT INTO city (id, epoch, head, next_folio)
-         VALUES (1, ?1, ?2, coalesce((SELECT max(folio) + 1 FROM log), ?3))",
-        params![epoch, int(head), first],
-    )?;
-    // Those above the kept log's folios were declared after its last place.
-    conn.execute(
-        "DELETE FROM void_folios WHERE first >= (SELECT next_folio FROM city)",
-        [],
+        "INSERT INTO city (id, epoch, head, next_folio, recovering)
+         VALUES (1, ?1, ?2, max(coalesce((SELECT max(folio) + 1 FROM log), 0), ?3), 1)",
+        params![epoch, int(head), int(next)],
     )?;
     let mut ids = conn.prepare("SELECT doc FROM log GROUP BY doc ORDER BY min(seq)")?;
     let docs = ids.query_map([], |row| id(row, 0, DocId::from_slice))?;

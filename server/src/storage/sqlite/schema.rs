@@ -8,7 +8,7 @@ const APPLICATION_ID: i32 = 0x4D7A_526C;
 /// Schema of the relay's database. Migrations are only ever added.
 pub(super) const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &[FIRST, HELD, RECOVERY, JOURNAL],
+    migrations: &[FIRST, HELD, RECOVERY, JOURNAL, CLOSING],
 };
 
 // A document's creation place is its row number: immutable, dense, in the order of fills and lists.
@@ -240,4 +240,11 @@ CREATE TABLE journal (
     mark BLOB NOT NULL
 ) STRICT;
 INSERT INTO journal (id, mark) VALUES (1, randomblob(16));
+";
+
+// A recovery is closed by a record that the root signed, which says when.
+const CLOSING: &str = "
+ALTER TABLE epochs DROP COLUMN closed_at;
+ALTER TABLE epochs ADD COLUMN closing_body BLOB;
+ALTER TABLE epochs ADD COLUMN closing_signature BLOB; -- the body is signed by the root, as that of the epoch
 ";

@@ -20,10 +20,10 @@ use manzana_engine::ids::Seq;
 use rusqlite::Connection;
 
 use self::chains::Chains;
-use super::super::{CityFormat, Result, StorageError};
+use super::super::{Result, StorageError};
 use super::convert::{optional_uint, uint};
 use super::schema::SCHEMA;
-use super::{people, read, recovery};
+use super::{first_folio, read, recovery};
 
 /// Faults told in words; the others are counted.
 const TOLD: usize = 50;
@@ -113,8 +113,8 @@ pub fn check(database: &Path, root: &[u8; 32], done: &(dyn Fn(u64) + Sync)) -> R
             "the log's head is {head}, it has {rows} rows, and {changes} changes were accepted"
         ));
     }
-    let folios = folios(&one, &findings)?;
-    epochs(&one, root, &findings)?;
+    let void = epochs(&one, root, &findings)?;
+    let folios = folios(&one, void, &findings)?;
     Ok(Checked {
         devices,
         envelopes,
@@ -147,17 +147,17 @@ fn same_snapshot(database: &Path) -> Result<(Connection, Connection)> {
 }
 
 /// Every folio from the city's first to the last one is of one petition, which has it, or void.
-fn folios(conn: &Connection, findings: &Findings<'_>) -> Result<Option<(u64, u64)>> {
-    let first = people::setting(conn, CityFormat::FIRST_FOLIO)?;
-    let first = first
-        .and_then(|text| String::from_utf8(text).ok()?.parse::<u64>().ok())
-        .ok_or(StorageError::Damaged)?;
+fn folios(
+    conn: &Connection,
+    mut taken: Vec<(u64, u64)>,
+    findings: &Findings<'_>,
+) -> Result<Option<(u64, u64)>> {
+    let first = first_folio(conn)?;
     let mut statement = conn.prepare(
         "SELECT log.folio, docs.folio FROM log JOIN docs USING (doc)
          WHERE log.folio IS NOT NULL ORDER BY log.folio",
     )?;
     let mut rows = statement.query([])?;
-    let mut taken = recovery::void_folios(conn)?;
     while let Some(row) = rows.next()? {
         let (issued, kept) = (uint(row, 0)?, optional_uint(row, 1)?);
         if kept != Some(issued) {
@@ -191,12 +191,38 @@ fn folios(conn: &Connection, findings: &Findings<'_>) -> Result<Option<(u64, u64
     Ok((due > first).then(|| (first, due - 1)))
 }
 
-/// Each epoch was declared by the city's root.
-fn epochs(conn: &Connection, root: &[u8; 32], findings: &Findings<'_>) -> Result<()> {
-    for record in recovery::records(conn)? {
-        if record.open(root).is_none() {
+/// Each epoch was declared by the city's root, and so were the folios that are void since its recovery was
+/// closed, which are given.
+fn epochs(conn: &Connection, root: &[u8; 32], findings: &Findings<'_>) -> Result<Vec<(u64, u64)>> {
+    let (mut void, mut open) = (Vec::new(), false);
+    for (begun, closing) in recovery::records(conn)? {
+        let Some(begun) = begun.open(root) else {
             findings.fault("an epoch's record is not the city's".to_owned());
+            continue;
+        };
+        open = closing.is_none();
+        let closed = closing.map(|closing| closing.open(root));
+        let declared = match closed {
+            Some(Some(closed)) if closed.epoch == begun.epoch => closed.void,
+            Some(_) => {
+                findings.fault(format!(
+                    "the record that closes epoch {} is not the city's",
+                    begun.epoch
+                ));
+                continue;
+            }
+            None => Vec::new(),
+        };
+        if recovery::void_folios(conn, begun.epoch)? != declared {
+            findings.fault(format!(
+                "epoch {}: the folios that are void are not those of its record",
+                begun.epoch
+            ));
         }
+        void.extend(declared);
     }
-    Ok(())
+    if open && !read::head(conn)?.recovering {
+        findings.fault("the last recovery is over without a record that closes it".to_owned());
+    }
+    Ok(void)
 }
