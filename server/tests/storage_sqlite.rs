@@ -73,7 +73,7 @@ async fn a_newer_database_is_refused() {
     let Some(StorageError::NewerDatabase { found: 99, known }) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(known, 4);
+    assert_eq!(known, 5);
 }
 
 #[tokio::test]

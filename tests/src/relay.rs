@@ -331,6 +331,32 @@ impl City {
         command
     }
 
+    /// Runs a command of this city's administration.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn ok(&self, name: &str, args: &[&str]) -> Ran {
+        let ran = run(self.command(name).args(args)).await;
+        assert_eq!(ran.code, Some(0), "{name}: {ran:?}");
+        ran
+    }
+
+    /// Makes a backup, which checks every signature.
+    pub async fn backup(&self) -> PathBuf {
+        let file = self.path("respaldo.sqlite");
+        let ran = self.ok("backup", &[text(&file)]).await;
+        assert!(ran.out.contains("every signature"), "{ran:?}");
+        file
+    }
+
+    /// Stops the city, puts a backup in its place, and starts it.
+    pub async fn put_back(&mut self, file: &Path) {
+        self.stop().await;
+        let args = [text(file), "--why", "simulacro", "--overwrite"];
+        self.ok("restore", &args).await;
+        self.restart().await;
+    }
+
     /// Adds a person; those of the console sign in with [`PASSWORD`].
     pub async fn user(&self, name: &str, role: &str) {
         let mut command = self.command("user");
@@ -370,17 +396,15 @@ impl City {
     /// Imports a small catalog: agency 1, "Dirección de Alumbrado Público".
     pub async fn catalog(&self) {
         let file = self.path("catalog.json");
-        let text = r#"{"agencies":[{"id":1,"name":"Dirección de Alumbrado Público"}],
+        let catalog = r#"{"agencies":[{"id":1,"name":"Dirección de Alumbrado Público"}],
                        "neighborhoods":[{"id":1,"name":"Benito Juárez Norte"}]}"#;
-        std::fs::write(&file, text).expect("written");
-        let ran = run(self.command("catalog").arg(&file)).await;
-        assert_eq!(ran.code, Some(0), "catalog: {}", ran.err);
+        std::fs::write(&file, catalog).expect("written");
+        self.ok("catalog", &[text(&file)]).await;
     }
 
     /// Revokes a device.
     pub async fn revoke(&self, device: &str) {
-        let ran = run(self.command("revoke").arg(device)).await;
-        assert_eq!(ran.code, Some(0), "revoke: {}", ran.err);
+        self.ok("revoke", &[device]).await;
     }
 
     /// The city's database.

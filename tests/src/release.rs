@@ -10,7 +10,7 @@
 //! | `wire.txt` | bytes of every frame and signed body (`core/engine/tests/golden.rs` reads them) |
 //!
 //! The folder of a release is never changed. The one of the next is made by its own build:
-//! `MANZANA_BIN=target/ci/manzana target/ci/release tests/data/v0.2`.
+//! `MANZANA_BIN=target/ci/manzana target/ci/release tests/data/v0.3`.
 
 use std::path::{Path, PathBuf};
 
@@ -67,6 +67,7 @@ pub async fn keep(folder: &Path) {
         ("jefa", "block_captain"),
         ("cuadrilla", "crew"),
         ("lupita", "supervisor"),
+        ("perdida", "block_captain"),
     ] {
         city.user(name, role).await;
     }
@@ -78,9 +79,15 @@ pub async fn keep(folder: &Path) {
     let captain = Phone::enrol(&city, "jefa", &["block:5"]).await;
     let crew = Phone::enrol(&city, "cuadrilla", &["agency:1"]).await;
     let agency = ["--agency", "1:Alumbrado", "--street", "NUEVO LEON 12"];
-    for title in ["LAMPARA FUNDIDA", "COLADERA TAPADA", "BACHE"] {
+    for title in ["LAMPARA FUNDIDA", "COLADERA TAPADA"] {
         captain.capture(title, &agency).await;
     }
+    captain.sync().await;
+    let backup = city.backup().await;
+    let lost = Phone::enrol(&city, "perdida", &["block:6"]).await;
+    lost.capture("DE UN TELEFONO PERDIDO", &[]).await;
+    lost.sync().await;
+    captain.capture("BACHE", &agency).await;
     captain.sync().await;
     crew.sync().await;
     let docs: Vec<String> = crew
@@ -94,6 +101,13 @@ pub async fn keep(folder: &Path) {
     crew.ok(&["close", &docs[2]]).await;
     crew.sync().await;
     captain.sync().await;
+    // The machine is lost: the city has the work of two back, and one folio that is void.
+    city.put_back(&backup).await;
+    for phone in [&captain, &crew, &captain] {
+        phone.sync().await;
+    }
+    let closed = city.ok("recovery", &["close"]).await;
+    assert!(closed.out.contains("void: folio 3,"), "{closed:?}");
     // Without a network: a comment and a capture that are not sent, and the crew's on the same petition.
     captain.ok(&["comment", &docs[0], "Sigue apagada"]).await;
     captain.capture("ÁRBOL CAÍDO", &agency).await;
@@ -111,8 +125,12 @@ pub async fn keep(folder: &Path) {
         copy_folder(phone.home(), &folder.join(name));
         let _ = std::fs::remove_file(folder.join(name).join("lock"));
     }
-    // A certificate runs out, and is issued again.
-    for left in ["city/serving.lock", "city/keys/relay.pem"] {
+    // A certificate runs out, and is issued again; what was put aside is nobody's.
+    for left in [
+        "city/serving.lock",
+        "city/keys/relay.pem",
+        "city/city.sqlite.aside-1",
+    ] {
         let _ = std::fs::remove_file(folder.join(left));
     }
     let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/engine/tests/data/golden.txt");

@@ -242,7 +242,8 @@ fn of_a_relay_with_any_one_page_gone_a_whole_city_is_saved() {
         }
         assert_eq!(checked.told, [""; 0], "page {number} of {owner}");
         match owner.as_str() {
-            "log" | "envelopes" => {
+            // Its leaf may hold envelopes with nothing in them that the log has not from others.
+            "log" | "envelopes" if owner == "log" || rescued.head < full => {
                 assert!(rescued.head < full, "page {number} of {owner}");
                 earlier += 1;
             }
@@ -282,11 +283,11 @@ fn flip_a_bit_of_change(database: &Path, seq: u64) {
     std::fs::write(database, bytes).expect("written");
 }
 
-#[tokio::test]
-async fn a_damaged_relay_is_saved_put_back_and_healed_by_its_phones() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    let file = folder.path().join("saved.sqlite");
+/// The kept city after the change before its last one was damaged and it was saved and put back, as
+/// `saved.sqlite` in the folder that holds it.
+async fn damaged_city(folder: &Path) -> City {
+    let data = folder.join("data");
+    let file = folder.join("saved.sqlite");
     copy_folder(&kept().join("city"), &data);
     let database = data.join("city.sqlite");
     let full = truth::head(&database);
@@ -304,7 +305,28 @@ async fn a_damaged_relay_is_saved_put_back_and_healed_by_its_phones() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let cut = truth::head(&database);
     assert!(cut < full, "{cut} of {full}");
-    let city = City::start_on(&data).await;
+    City::start_on(&data).await
+}
+
+#[tokio::test]
+async fn signed_work_of_after_the_damage_is_brought_back_by_anybody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let full = truth::head(&kept().join("city/city.sqlite"));
+    let city = damaged_city(folder.path()).await;
+    city.user("otra", "block_captain").await;
+    let other = Phone::enrol(&city, "otra", &["block:9"]).await;
+    let export = folder.path().join("saved.sqlite.envelopes-1");
+    other.ok(&["import", text(&export)]).await;
+    other.sync().await;
+    assert_eq!(truth::head(&city.database()), full);
+    city.ok("recovery", &["close"]).await;
+    city.ok("check", &[]).await;
+}
+
+#[tokio::test]
+async fn a_damaged_relay_is_saved_put_back_and_healed_by_its_phones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let city = damaged_city(folder.path()).await;
     let phones =
         ["jefa", "cuadrilla"].map(|name| Phone::from_copy(&city, name, &kept().join(name)));
     for _ in 0..2 {
@@ -312,8 +334,7 @@ async fn a_damaged_relay_is_saved_put_back_and_healed_by_its_phones() {
             phone.sync().await;
         }
     }
-    let ran = run(city.command("recovery").arg("close")).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    city.ok("recovery", &["close"]).await;
     for phone in &phones {
         // What came meanwhile gets its folio once the recovery is closed.
         until("four petitions, each with its folio", async || {
@@ -325,6 +346,5 @@ async fn a_damaged_relay_is_saved_put_back_and_healed_by_its_phones() {
         .await;
         assert_eq!(phone.status().await["unsent"], 0);
     }
-    let ran = run(&mut city.command("check")).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    city.ok("check", &[]).await;
 }

@@ -18,12 +18,6 @@ async fn journaled() -> (City, PathBuf, tempfile::TempDir) {
     (city, journal, disk)
 }
 
-async fn ok(city: &City, name: &str, args: &[&str]) -> Ran {
-    let ran = run(city.command(name).args(args)).await;
-    assert_eq!(ran.code, Some(0), "{name}: {ran:?}");
-    ran
-}
-
 /// The machine is lost: of the city only its keys are left, a backup, and the second disk.
 async fn lose(city: &mut City) {
     city.kill().await;
@@ -34,7 +28,7 @@ async fn lose(city: &mut City) {
 
 async fn put_back(city: &City, backup: &Path, more: &[&str]) -> Ran {
     let args = [&[text(backup), "--why", "simulacro"], more].concat();
-    ok(city, "restore", &args).await
+    city.ok("restore", &args).await
 }
 
 #[tokio::test]
@@ -44,8 +38,7 @@ async fn a_backup_and_the_journal_are_the_city_as_it_was() {
     let other = Phone::enrol(&city, "otra", &["block:6"]).await;
     captain.capture("ANTES", &[]).await;
     captain.sync().await;
-    let backup = city.path("respaldo.sqlite");
-    ok(&city, "backup", &[text(&backup)]).await;
+    let backup = city.backup().await;
 
     // What phones could bring back, and what none could: people, a revocation.
     captain.capture("DESPUES", &[]).await;
@@ -68,13 +61,13 @@ async fn a_backup_and_the_journal_are_the_city_as_it_was() {
     city.restart().await;
     let refused = other.run(&["sync"]).await;
     assert_ne!(refused.code, Some(0), "{refused:?}");
-    ok(&city, "recovery", &["close"]).await;
+    city.ok("recovery", &["close"]).await;
     captain.capture("OTRA VEZ", &[]).await;
     captain.sync().await;
     let mut folios: Vec<_> = truth::folios(&city.database()).into_values().collect();
     folios.sort_unstable();
     assert_eq!(folios, [Some(1), Some(2), Some(3)]);
-    let checked = ok(&city, "check", &[]).await;
+    let checked = city.ok("check", &[]).await;
     assert!(checked.out.contains("the journal reaches"), "{checked:?}");
 
     // The restore is in the journal too: the old backup is as good as before.
@@ -86,8 +79,7 @@ async fn a_backup_and_the_journal_are_the_city_as_it_was() {
 #[tokio::test]
 async fn what_was_written_without_the_journal_is_told() {
     let (mut city, journal, _disk) = journaled().await;
-    let backup = city.path("respaldo.sqlite");
-    ok(&city, "backup", &[text(&backup)]).await;
+    let backup = city.backup().await;
     let mut without = city.command("user");
     without.env_remove("MANZANA_JOURNAL_DIR");
     without.args(["add", "nadie", "--role", "crew", "--display", "nadie"]);
@@ -109,7 +101,7 @@ async fn what_was_written_without_the_journal_is_told() {
 async fn a_backup_trims_the_journal_and_needs_one() {
     let (city, journal, _disk) = journaled().await;
     let backup = city.path("respaldo.sqlite");
-    let ran = ok(&city, "backup", &[text(&backup), "--trim-journal"]).await;
+    let ran = city.ok("backup", &[text(&backup), "--trim-journal"]).await;
     assert!(ran.out.contains("0 files deleted"), "{ran:?}");
     assert!(journal.join("journal-000001").exists());
     let mut without = city.command("backup");

@@ -1,7 +1,7 @@
 //! A city that is put back from a backup: phones bring back what came after it, whoever wrote it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use manzana_tests::phone::Phone;
@@ -30,35 +30,8 @@ async fn with_passphrase(mut command: tokio::process::Command, passphrase: &str)
     }
 }
 
-async fn backup(city: &City) -> PathBuf {
-    let file = city.path("respaldo.sqlite");
-    let ran = run(city.command("backup").arg(&file)).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.out.contains("every signature"), "{ran:?}");
-    file
-}
-
-/// Stops the city, puts the backup in its place, and starts it.
-async fn put_back(city: &mut City, file: &Path) {
-    city.stop().await;
-    let mut command = city.command("restore");
-    command
-        .arg(file)
-        .args(["--why", "simulacro", "--overwrite"]);
-    let ran = run(&mut command).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    city.restart().await;
-}
-
-async fn recovery(city: &City, what: &str) -> Ran {
-    let ran = run(city.command("recovery").arg(what)).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    ran
-}
-
 async fn is_as_signed(city: &City) {
-    let ran = run(&mut city.command("check")).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    city.ok("check", &[]).await;
 }
 
 /// Titles with their folios, as a phone lists them.
@@ -85,7 +58,7 @@ async fn what_came_after_the_backup_comes_back_with_its_folios() {
     captain.capture("ANTES", &agency).await;
     captain.sync().await;
     crew.sync().await;
-    let file = backup(&city).await;
+    let file = city.backup().await;
 
     // After it: more petitions, work of others upon them, and a device that the backup does not know.
     captain.capture("DESPUES UNO", &agency).await;
@@ -106,7 +79,7 @@ async fn what_came_after_the_backup_comes_back_with_its_folios() {
     assert_eq!(before.len(), 4, "{before:?}");
     assert!(before.values().all(Value::is_string), "{before:?}");
 
-    put_back(&mut city, &file).await;
+    city.put_back(&file).await;
     // The crew's work comes before what it is built upon.
     for phone in [&crew, &captain, &late, &crew] {
         phone.sync().await;
@@ -120,7 +93,7 @@ async fn what_came_after_the_backup_comes_back_with_its_folios() {
         (&told["why"], &told["open"]),
         (&"simulacro".into(), &true.into())
     );
-    let status = recovery(&city, "status").await;
+    let status = city.ok("recovery", &["status"]).await;
     assert!(status.out.contains("open"), "{status:?}");
     assert!(
         status.out.contains("petitions without a folio: 1"),
@@ -137,7 +110,7 @@ async fn what_came_after_the_backup_comes_back_with_its_folios() {
         "{status:?}"
     );
 
-    let closed = recovery(&city, "close").await;
+    let closed = city.ok("recovery", &["close"]).await;
     assert!(!closed.out.contains("void"), "{closed:?}");
     let after = until("the last folio", async || {
         captain.sync().await;
@@ -171,16 +144,16 @@ async fn what_its_author_cannot_bring_comes_from_who_read_it() {
     let reader = Phone::enrol(&city, "supervisora", &["city"]).await;
     captain.capture("ANTES", &[]).await;
     captain.sync().await;
-    let file = backup(&city).await;
+    let file = city.backup().await;
     captain.capture("DE UN TELEFONO PERDIDO", &[]).await;
     captain.sync().await;
     reader.sync().await;
     let before = folios(&reader).await;
     assert_eq!(before.len(), 2);
 
-    put_back(&mut city, &file).await;
+    city.put_back(&file).await;
     reader.sync().await;
-    recovery(&city, "close").await;
+    city.ok("recovery", &["close"]).await;
     // Somebody who comes for the first time has it from the city.
     city.user("otra", "supervisor").await;
     let fresh = Phone::enrol(&city, "otra", &["city"]).await;
@@ -200,14 +173,14 @@ async fn folios_that_nobody_brings_back_are_void() {
     city.catalog().await;
     let lost = Phone::enrol(&city, "jefa", &["block:5"]).await;
     let kept = Phone::enrol(&city, "otra", &["block:6"]).await;
-    let file = backup(&city).await;
+    let file = city.backup().await;
     lost.capture("DE UN TELEFONO PERDIDO", &[]).await;
     lost.sync().await;
     kept.capture("DE OTRO", &[]).await;
     kept.sync().await;
-    put_back(&mut city, &file).await;
+    city.put_back(&file).await;
     kept.sync().await;
-    let closed = recovery(&city, "close").await;
+    let closed = city.ok("recovery", &["close"]).await;
     assert!(closed.out.contains("void: folio"), "{closed:?}");
     kept.capture("LA SIGUIENTE", &[]).await;
     kept.sync().await;
@@ -288,7 +261,7 @@ async fn a_backup_is_not_put_back_under_a_running_relay_nor_when_it_is_damaged()
     let captain = Phone::enrol(&city, "jefa", &["block:5"]).await;
     captain.capture("ANTES", &[]).await;
     captain.sync().await;
-    let file = backup(&city).await;
+    let file = city.backup().await;
     let restore = |file: &Path| {
         let mut command = city.command("restore");
         command
@@ -324,14 +297,14 @@ async fn void_folios_and_held_work_outlive_a_rescue() {
     let lost = Phone::enrol(&city, "jefa", &["block:5"]).await;
     let kept = Phone::enrol(&city, "otra", &["block:6"]).await;
     let gone = Phone::enrol(&city, "revocada", &["block:7"]).await;
-    let file = backup(&city).await;
+    let file = city.backup().await;
     for (phone, title) in [(&lost, "DE UN TELEFONO PERDIDO"), (&kept, "DE OTRO")] {
         phone.capture(title, &[]).await;
         phone.sync().await;
     }
-    put_back(&mut city, &file).await;
+    city.put_back(&file).await;
     kept.sync().await;
-    let closed = recovery(&city, "close").await;
+    let closed = city.ok("recovery", &["close"]).await;
     assert!(closed.out.contains("void: folio 1"), "{closed:?}");
     gone.capture("YA REVOCADA", &[]).await;
     let export = city.path("sin-enviar");
@@ -345,18 +318,13 @@ async fn void_folios_and_held_work_outlive_a_rescue() {
 
     city.stop().await;
     let saved = city.path("salvada.sqlite");
-    let ran = run(city.command("rescue").arg(&saved)).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let mut command = city.command("restore");
-    command
-        .arg(&saved)
-        .args(["--why", "simulacro", "--overwrite"]);
-    let ran = run(&mut command).await;
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    city.ok("rescue", &[text(&saved)]).await;
+    let args = [text(&saved), "--why", "simulacro", "--overwrite"];
+    city.ok("restore", &args).await;
     let again = run(city.command("quarantine").arg("list")).await;
     assert_eq!(again.out, held.out);
     is_as_signed(&city).await;
-    let closed = recovery(&city, "close").await;
+    let closed = city.ok("recovery", &["close"]).await;
     assert!(!closed.out.contains("void"), "{closed:?}");
     is_as_signed(&city).await;
 }

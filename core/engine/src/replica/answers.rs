@@ -106,14 +106,14 @@ impl<S: ReplicaStore> Staged<'_, S> {
         }
         let body = row.envelope.peek().map_err(|_| ReplicaError::Damaged)?;
         for (group, given) in news.iter().copied() {
+            let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
             match given {
                 Answer::Accepted { seq, folio } => {
-                    let entries = body.groups.get(group).map_or(&[][..], Vec::as_slice);
                     self.accepted_early(entries, *seq, *folio)?;
                 }
                 Answer::Orphaned { by } => {
                     self.bury(by, &row.docs)?;
-                    self.forsake(by, &row.docs)?;
+                    self.forsake(by, entries)?;
                 }
                 _ => {}
             }
@@ -141,14 +141,15 @@ impl<S: ReplicaStore> Staged<'_, S> {
         Ok(())
     }
 
-    /// What our work was built upon is in our accepted layer, and not in the city any more: a backup was put
-    /// back and nobody could prove it. The document comes again as the city has it.
-    fn forsake(&mut self, by: &Hash, docs: &[DocId]) -> ReplicaResult<(), S> {
+    /// What our work was built upon is in our accepted layer, or our work itself, and not in the city any more:
+    /// a backup was put back and nobody could prove it. The documents come again as the city has them.
+    fn forsake(&mut self, by: &Hash, ours: &[Entry]) -> ReplicaResult<(), S> {
         if !self.meta.was_put_back() {
             return Ok(());
         }
-        for doc in docs {
-            if self.is_accepted(doc, by)? {
+        for Entry { doc, change } in ours {
+            let change = layers::hash_of(change).ok_or(ReplicaError::Damaged)?;
+            if self.is_accepted(doc, by)? || self.is_accepted(doc, &change)? {
                 self.quarantine(*doc)?;
             }
         }

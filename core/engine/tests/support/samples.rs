@@ -9,7 +9,7 @@ use manzana_engine::codec;
 use manzana_engine::digest::{DigestBody, SetHash, SignedDigest};
 use manzana_engine::document::Document;
 use manzana_engine::envelope::{ChainContext, Entry, Envelope, EnvelopeBody, Part, PartKind};
-use manzana_engine::epoch::{EpochBody, SignedEpoch};
+use manzana_engine::epoch::{ClosingBody, EpochBody, SignedEpoch};
 use manzana_engine::fold::{EventKind, Outcome, Status};
 use manzana_engine::gate::chunk;
 use manzana_engine::grant::{GrantBody, Role, Scope, SignedGrant};
@@ -412,6 +412,17 @@ fn bodies() -> Vec<Case> {
         kept("sealed_petitioner", sealed(), reread_sealed),
         case("receipt_body", &receipt_body()),
         case("digest_body", &digest_body()),
+        case("epoch_body", &epoch_body()),
+        case(
+            "closing_body",
+            &ClosingBody {
+                city: root().city(),
+                epoch: epoch_body().epoch,
+                at: NOW,
+                next_folio: 30_860,
+                void: vec![(30_853, 30_857), (30_859, 30_859)],
+            },
+        ),
         kept("creation_change", petition().2, reread_change),
     ]
 }

@@ -241,4 +241,10 @@ pub async fn numbers_of_users_and_answers_are_not_used_again<B: Backend>() {
     let numbers: Vec<u64> = answers.iter().map(|answer| answer.no).collect();
     assert_eq!(numbers[0], 1);
     assert!(numbers[1] > 1_000, "{numbers:?}");
+    // What a device has had counts where the numbers themselves were lost, as late as an epoch can be.
+    let seen = u64::from(u32::MAX) << 20;
+    store.greet(&ana.device, seen, 0, NOW).await.unwrap();
+    create(&store, &mut ana, |entry| entry).await;
+    let answers = store.answers_after(&ana.device, seen, 8).await.unwrap();
+    assert_eq!(answers.len(), 1);
 }

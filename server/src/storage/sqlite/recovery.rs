@@ -15,7 +15,7 @@ use super::first_folio;
 use super::read::{self, DOC_COLUMNS};
 
 /// Numbers left out where the lost part of the log may have used them. Answers of one device, users.
-const LOST_ANSWERS: u64 = 1 << 20;
+pub(super) const LOST_ANSWERS: u64 = 1 << 20;
 const LOST_USERS: u64 = 1_000;
 
 pub(super) fn begin_epoch(conn: &Connection, record: &SignedEpoch, body: &EpochBody) -> Result<()> {

@@ -310,13 +310,19 @@ fn copy(
             ],
         ) if device.len() == 16 && key.len() == 32 => "devices",
         (Some(_), [Null, Text(_), Text(_), Text(_), _, Int(_)]) => "users",
-        (Some(_), [Null, Blob(_), Blob(signature), _, _]) if signature.len() == 64 => "epochs",
-        // Begun under an earlier version: its row has not what that version had not.
-        (Some(_), [Null, Blob(_), Blob(signature)]) if signature.len() == 64 => {
-            "epochs (epoch, body, signature)"
+        // Two values fewer when it was begun under an earlier version.
+        (
+            Some(begun),
+            [Null, Blob(_), Blob(signature)] | [Null, Blob(_), Blob(signature), _, _],
+        ) if signature.len() == 64 => {
+            *epoch = begun.max(*epoch);
+            match row.values.len() {
+                3 => "epochs (epoch, body, signature)",
+                _ => "epochs",
+            }
         }
         (Some(1), [Null, Int(of), Int(_), Int(_), ..]) => {
-            *epoch = *of;
+            *epoch = (*of).max(*epoch);
             return Ok(());
         }
         (None, [Text(_), Blob(_)]) => "settings",
@@ -364,10 +370,15 @@ fn derive(conn: &Connection, head: Seq, epoch: i64) -> Result<()> {
         "INSERT INTO chains (device, incarnation, have, hash)
              SELECT device, incarnation, max(n), hash FROM envelopes GROUP BY device, incarnation;
          INSERT INTO fates (hash, seq) SELECT hash, seq FROM log WHERE true
-             ON CONFLICT (hash) DO UPDATE SET seq = excluded.seq;
-         INSERT INTO answer_counters (device, last)
-             SELECT device, max(count(*), coalesce((SELECT max(no) FROM answers WHERE answers.device = e.device), 0))
-             FROM envelopes e GROUP BY device;",
+             ON CONFLICT (hash) DO UPDATE SET seq = excluded.seq;",
+    )?;
+    // Above what every epoch that began left out.
+    let left_out = (epoch.max(1) - 1).saturating_mul(int(recovery::LOST_ANSWERS));
+    conn.execute(
+        "INSERT INTO answer_counters (device, last)
+             SELECT device, max(?1 + count(*), coalesce((SELECT max(no) FROM answers WHERE answers.device = e.device), 0))
+             FROM envelopes e GROUP BY device",
+        [left_out],
     )?;
     // What was declared void stays so, and the counter above all that was issued or declared. No folio is
     // issued until what is missing has come back, or is declared void too.

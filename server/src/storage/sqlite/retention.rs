@@ -13,8 +13,9 @@ use super::{read, recovery};
 
 /// A place is not written again within this time while it stays the same, milliseconds.
 const SAME_PLACE_MS: i64 = 24 * 3_600_000;
-/// A device that says it has more answers than these is not believed.
-const MOST_ANSWERS: u64 = 1 << 40;
+/// A device that says it has more answers than these is not believed: in the last epoch that there can be,
+/// numbers have jumped nearly so far.
+const MOST_ANSWERS: u64 = recovery::LOST_ANSWERS << 33;
 /// Scopes looked at in one step of a sweep.
 const SCOPES: usize = 256;
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use manzana_engine::answer::Answer;
 use manzana_engine::codec;
 use manzana_engine::envelope::{Entry, Envelope};
+use manzana_engine::epoch;
 use manzana_engine::ids::{DeviceId, DocId, Hash, Seq};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::super::{ChainHead, DeviceRecord, Result};
 use super::super::convert::{cbor, id, int, optional_uint, uint};
-use super::super::{people, read, recovery};
+use super::super::{people, read};
 use super::Findings;
 
 const ENVELOPES: &str = "SELECT device, incarnation, n, hash, bytes, answers FROM envelopes
@@ -181,7 +182,8 @@ impl Chain {
 /// How many of a group's entries stand in the log in this envelope's name, each of them somewhere; `None`
 /// when one is missing, or no backup was ever put back.
 fn scattered(conn: &Connection, kept: &Kept, group: &[Entry]) -> Result<Option<u64>> {
-    if recovery::epoch(conn)?.is_none() {
+    // Not by the epoch's record, which may be what a damage took.
+    if read::head(conn)?.epoch == epoch::FIRST {
         return Ok(None);
     }
     let mut statement = conn
