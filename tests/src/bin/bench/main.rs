@@ -182,8 +182,8 @@ struct Run {
 }
 
 /// Groups that need the reference city.
-const OF_THE_CITY: [&str; 8] = [
-    "cold", "back", "catchup", "phone", "memory", "live", "watchers", "backlog",
+const OF_THE_CITY: [&str; 7] = [
+    "cold", "back", "catchup", "phone", "memory", "live", "watchers",
 ];
 
 impl Run {
@@ -264,15 +264,15 @@ impl Run {
                 live::watchers(town, raw, report, *count, rounds).await;
             }
         }
-        if self.wants("backlog") {
-            phone::backlog(town, report, &self.budget.backlogs).await;
-        }
     }
 
     /// What needs no large city.
     async fn others(&self, report: &mut Report) {
         if self.wants("wire") {
             wire::status_change(report).await;
+        }
+        if self.wants("backlog") {
+            phone::backlog(report, &self.budget.backlogs, self.seed).await;
         }
         if self.wants("ingest") {
             gate::gate(report, self.seed).await;

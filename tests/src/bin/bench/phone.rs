@@ -68,8 +68,10 @@ pub(crate) async fn alone(town: &mut Town, report: &mut Report) {
     report.grows("device: list all, ms", size, list);
 }
 
-/// What is captured without a network, sent and answered when it comes back.
-pub(crate) async fn backlog(town: &mut Town, report: &mut Report, captures: &[usize]) {
+/// What is captured without a network, sent and answered when it comes back: in a city of its own, since the
+/// sizes of the reference city are counted.
+pub(crate) async fn backlog(report: &mut Report, captures: &[usize], seed: u64) {
+    let mut town = Town::found(seed).await;
     for count in captures {
         let client = town.client(Role::BlockCaptain, Scope::Block(1)).await;
         for _ in 0..*count {
