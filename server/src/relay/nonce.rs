@@ -30,9 +30,15 @@ impl Nonces {
         }
     }
 
+    /// A nonce later than the one that was taken last, also within its millisecond and when the relay's clock
+    /// was set back meanwhile.
     pub(super) fn issue(&self, device: &DeviceId, now: i64, random: [u8; 8]) -> Vec<u8> {
-        let mac = self.mac(device, now, &random);
-        [now.to_be_bytes().as_slice(), &random, &mac].concat()
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = used.get(device).map(|(time, _)| time.saturating_add(1));
+        drop(used);
+        let time = now.max(last.unwrap_or(now));
+        let mac = self.mac(device, time, &random);
+        [time.to_be_bytes().as_slice(), &random, &mac].concat()
     }
 
     /// Takes a nonce: good once, for this device.
@@ -81,5 +87,15 @@ mod tests {
         assert!(nonces.take(&a, &nonces.issue(&a, 2_000, [2; 8]), 2_000));
         assert!(!nonces.take(&a, &nonces.issue(&a, 3_000, [3; 8]), 3_000 + VALID_MS + 1));
         assert!(!nonces.take(&a, &[0; NONCE_BYTES], 3_000));
+    }
+
+    #[test]
+    fn one_in_the_same_millisecond_or_after_a_clock_set_back_is_good_too() {
+        let nonces = Nonces::new([1; 32]);
+        let device = DeviceId([1; 16]);
+        for (now, random) in [(5_000, 9), (5_000, 1), (2_000, 5)] {
+            let nonce = nonces.issue(&device, now, [random; 8]);
+            assert!(nonces.take(&device, &nonce, now), "{now} {random}");
+        }
     }
 }
