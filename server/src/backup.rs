@@ -277,6 +277,13 @@ pub fn rescue(args: RescueArgs) -> anyhow::Result<()> {
         "Put it back with `manzana restore --overwrite`: phones bring the rest. What stands in files of\n\
          envelopes any device brings back: manzana phone import FILE."
     );
+    if let Some(journal) = &config.journal_dir {
+        println!(
+            "The last backup, put back with the journal in {}, is the city to the last answer, which this\n\
+             may not be: try that first.",
+            journal.display()
+        );
+    }
     Ok(())
 }
 
