@@ -532,12 +532,17 @@ impl<'r> Batch<'r> {
                 let Decision::Judge(peeked) = group else {
                     continue;
                 };
-                let foreign = peeked.iter().any(|p| {
-                    !p.actor.belongs_to(&place.0) || *bound.entry(p.actor).or_insert(place) != place
-                });
+                let own = peeked.iter().all(|p| p.actor.belongs_to(&place.0));
+                let foreign = peeked
+                    .iter()
+                    .any(|p| !own || *bound.entry(p.actor).or_insert(place) != place);
                 if foreign {
-                    // Not marked dead: a thief who sends somebody's bytes first must not orphan them.
-                    *group = refused(Rule::ForeignActor, Vec::new());
+                    // A thief who sends somebody's bytes first must not orphan them. What stands upon work of the
+                    // device itself, whose other life had used the actor, must not wait for ever.
+                    let dead = peeked.iter().filter(|_| own).map(|p| p.hash);
+                    let dead: Vec<Hash> = dead.collect();
+                    self.buried.extend(&dead);
+                    *group = refused(Rule::ForeignActor, dead);
                 }
             }
         }

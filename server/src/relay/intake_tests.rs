@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use manzana_engine::answer::Answer;
-use manzana_engine::envelope::Envelope;
+use manzana_engine::envelope::{ChainContext, Envelope};
 use manzana_engine::gate::judge;
 use manzana_engine::grant::Scope;
-use manzana_engine::ids::DocId;
+use manzana_engine::ids::{DocId, Hash};
 use manzana_engine::intent::NewPetition;
 use manzana_engine::keys::SecretKey;
+use manzana_engine::policy::Rule;
 use manzana_engine::replica::{Continuity, MemoryReplica, Meta, Replica, ReplicaStore as _};
 use manzana_engine::seal::Entropy;
 use tokio::sync::oneshot;
@@ -201,6 +202,41 @@ async fn what_waited_for_a_change_is_judged_with_the_next_batch_if_it_could_not_
     capture(&mut ana);
     scene.submit(last(&ana)).await;
     scene.accepted(&beto).await;
+}
+
+/// The same work, signed as the first envelope of another life of the device.
+fn in_another_life(envelope: Envelope, key: &SecretKey) -> Envelope {
+    let mut body = envelope.peek().unwrap();
+    body.n = 1;
+    let context = ChainContext {
+        incarnation: envelope.context.incarnation + 1,
+        prev: Hash([0; 32]),
+        ..envelope.context
+    };
+    let parts = envelope.parts.into_iter().map(Vec::from).collect();
+    Envelope::sign(context, &body, parts, key)
+}
+
+#[tokio::test]
+async fn what_stands_upon_a_change_by_an_actor_of_another_life_does_not_wait_for_it() {
+    let scene = Scene::new().await;
+    let mut ana = scene.device("ana", 2).await;
+    let mut beto = scene.device("beto", 3).await;
+    capture(&mut ana);
+    let bound = scene.submit(last(&ana)).await;
+    assert!(matches!(bound, Answer::Accepted { .. }), "{bound:?}");
+    let doc = capture(&mut ana);
+    let created = in_another_life(last(&ana), &SecretKey::from_seed([2; 32]));
+    beto.carry(vec![created.clone()]).unwrap();
+    beto.comment(doc, "Urge", NOW).unwrap();
+    let refused = scene.submit(created).await;
+    let foreign = Answer::Refused {
+        rule: Rule::ForeignActor,
+        field: None,
+    };
+    assert_eq!(refused, foreign);
+    let orphaned = scene.submit(last(&beto)).await;
+    assert!(matches!(orphaned, Answer::Orphaned { .. }), "{orphaned:?}");
 }
 
 #[tokio::test]
