@@ -20,6 +20,7 @@ use manzana_engine::replica::{DocRow, IntentState, MemoryReplica, Meta, ReplicaS
 use crate::checkers::{self, Author, CityDoc, CityState, KeptEnvelope, LogEntry, Verdict};
 
 use super::city::City;
+use super::gate::POISON;
 use super::people::waits_for_somebody;
 use super::world::{FIRST_FOLIO, Said, World};
 
@@ -318,8 +319,10 @@ impl World {
             let author = self.typed.get(text);
             let mut phones = self.phones.iter();
             let twins = phones.any(|phone| Some(&phone.user) == author && phone.lives > 0);
-            // A decision of after the backup is asked again, and what came of it may come back.
-            let decided = put_back && places.iter().any(|place| reviewers.contains(&place.user));
+            // A decision of after the backup is asked again, and what came of it may come back: what the reviewer
+            // recorded or the author did again, beside the original that the mended gate lets in.
+            let recorded = places.iter().any(|place| reviewers.contains(&place.user));
+            let decided = put_back && (recorded || text.contains(POISON));
             if twice && !twins && !decided {
                 self.blame(Checker::Once, format!("«{text}» stands twice"));
             }

@@ -282,6 +282,10 @@ impl World {
         if super::office::is_taken_over(&row.state) {
             self.tell(|| format!("phone {i} discards {}, which the city recorded", row.id));
             self.with(i, |replica, _| replica.close_correction(&row.id));
+            // It stands in the city under the reviewer's name. What has no words cannot be looked for there.
+            let discarded = |said: &Said| said.phone == Some(i) && said.intent == Some(row.id);
+            self.said
+                .retain(|said| said.text.is_some() || !discarded(said));
             return;
         }
         self.tell(|| format!("phone {i} sends {} again", row.id));
