@@ -539,8 +539,10 @@ impl<'r> Batch<'r> {
                 if foreign {
                     // A thief who sends somebody's bytes first must not orphan them. What stands upon work of the
                     // device itself, whose other life had used the actor, must not wait for ever.
-                    let dead = peeked.iter().filter(|_| own).map(|p| p.hash);
-                    let dead: Vec<Hash> = dead.collect();
+                    let dead: Vec<Hash> = match own {
+                        true => peeked.iter().map(|p| p.hash).collect(),
+                        false => Vec::new(),
+                    };
                     self.buried.extend(&dead);
                     *group = refused(Rule::ForeignActor, dead);
                 }

@@ -127,6 +127,15 @@ pub async fn folios_wait_until_the_recovery_is_closed<B: Backend>() {
     assert_eq!(done.unwrap().rows[0].folio, Some(1_461));
     assert_eq!(store.without_folio(8).await.unwrap(), []);
     assert_eq!(create(&store, &mut ana, |entry| entry).await.1, Some(1_462));
+    // What was declared void stays so, whoever claims it in another recovery.
+    begin(&store).await;
+    let mut claimed = ana.petition();
+    store.claim_folio(&claimed.doc, 1_457).await.unwrap();
+    let envelope = ana.accepted(vec![claimed.change(&ana)]);
+    let done = store.commit_batch(batch(vec![envelope], &[&claimed])).await;
+    assert_eq!(done.unwrap().rows[0].folio, None);
+    let closed = close(&store, NOW).await.unwrap();
+    assert_eq!((closed.void, closed.next_folio), (Vec::new(), 1_463));
 }
 
 pub async fn what_a_reader_gave_back_is_known_with_its_folio<B: Backend>() {

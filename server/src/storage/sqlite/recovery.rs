@@ -167,7 +167,8 @@ fn unnamed(conn: &Connection, next: u64) -> Result<Vec<(u64, u64)>> {
         if first > due {
             runs.push((due, first - 1));
         }
-        due = last + 1;
+        // One that is void may be claimed too.
+        due = due.max(last + 1);
     }
     if next > due {
         runs.push((due, next - 1));
