@@ -3,6 +3,7 @@
 //! Each looks at the disks and at what people were told, never at what the machines say of themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use manzana_engine::answer::{Answer, SignedReceipt};
 use manzana_engine::codec;
@@ -322,7 +323,8 @@ impl World {
             // A decision of after the backup is asked again, and what came of it may come back: what the reviewer
             // recorded or the author did again, beside the original that the mended gate lets in.
             let recorded = places.iter().any(|place| reviewers.contains(&place.user));
-            let decided = put_back && (recorded || text.contains(POISON));
+            let let_in = text.contains(POISON) && self.gate_mended.load(Ordering::Relaxed);
+            let decided = put_back && (recorded || let_in);
             if twice && !twins && !decided {
                 self.blame(Checker::Once, format!("«{text}» stands twice"));
             }
